@@ -1,0 +1,218 @@
+"""Settings as declared, validated, immutable values: rules of trading, costs of execution, optimizer, walk-forward.
+
+A parameter declares itself once: `Int(20, low=2)` is default, bounds, validation, command-line option and search space in
+one line. Unknown names and impossible values raise ConfigError with the nearest match or the allowed range.
+"""
+
+from enum import StrEnum
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+
+from barwise.costs import FeeSchedule
+from barwise.errors import ConfigError, did_you_mean
+
+
+def Int(  # noqa: N802 - reads as a type in a declaration
+    default: int, *, low: int | None = None, high: int | None = None, help: str = "", stage: str = "7.1"
+) -> Any:
+    """Declare an integer parameter.
+
+    Args:
+        default: Its value where none is given.
+        low, high: Smallest and largest allowed value, and the widest box a search may use; None = unbounded.
+        help: One line for people.
+        stage: Optimization stage that searches it: "7.1" integers, "7.3" tier timeouts, "" never.
+    """
+    return Field(default, ge=low, le=high, description=help, json_schema_extra={"stage": stage})
+
+
+def Float(  # noqa: N802 - reads as a type in a declaration
+    default: float | None,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    help: str = "",
+    stage: str = "7.2",
+) -> Any:
+    """Declare a real parameter; `low` and `high` may be reached, `above` may not. Otherwise like `Int`."""
+    return Field(default, ge=low, le=high, gt=above, description=help, json_schema_extra={"stage": stage})
+
+
+def Bool(default: bool, *, help: str = "") -> Any:  # noqa: N802 - reads as a type in a declaration
+    """Declare a switch; switches are never searched."""
+    return Field(default, description=help, json_schema_extra={"stage": ""})
+
+
+class Parameters(BaseModel):
+    """A frozen set of declared parameters; `replace` makes a changed copy."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise _config_error(type(self), error) from None
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some values changed, validated like a new one."""
+        return type(self)(**{**{name: getattr(self, name) for name in self.model_fields_set}, **changes})
+
+    def to_dict(self) -> dict[str, Any]:
+        """All values by name, defaults included, as plain JSON types."""
+        return self.model_dump(mode="json")
+
+    def __repr_args__(self) -> Any:
+        """Only what differs from the defaults."""
+        fields = type(self).model_fields
+        return [(name, value) for name in fields if (value := getattr(self, name)) != fields[name].default]
+
+
+def _config_error(owner: type[Parameters], error: ValidationError) -> ConfigError:
+    """The first finding of a validation as one sentence with a hint."""
+    finding = error.errors(include_url=False)[0]
+    name = ".".join(str(part) for part in finding["loc"])
+    known = owner.model_fields
+    if finding["type"] == "extra_forbidden":
+        return ConfigError(
+            f"{name} is not a parameter of {owner.__name__}.{did_you_mean(name, known)}",
+            hint=f"the parameters are {', '.join(known)}.",
+        )
+    if not name:
+        return ConfigError(f"{owner.__name__}: {finding['msg'].removeprefix('Value error, ')}")
+    message = finding["msg"]
+    message = message.removeprefix("Value error, ").removeprefix("Input should be ").removesuffix(".")
+    field = known.get(str(finding["loc"][0]))
+    return ConfigError(
+        f"{owner.__name__}: {name} must be {message}; got {finding['input']!r}.",
+        hint=f"the default is {field.default!r}." if field is not None and field.default is not None else "",
+    )
+
+
+def parameter_stage(field: FieldInfo) -> str:
+    """Optimization stage that searches a declared parameter: "7.1", "7.2", "7.3" or "" for none."""
+    extra = field.json_schema_extra
+    return str(extra.get("stage", "")) if isinstance(extra, dict) else ""
+
+
+class TradeRules(Parameters):
+    """How a signal becomes a position and how a position ends: the same for every strategy (docs/execution.md).
+
+    Thresholds and tolerances are fractions of price (0.02 = 2 %), multipliers are in units of the plan's risk line (ATR),
+    timeouts are in signal bars.
+    """
+
+    atr_sl_multiplier: float = Float(1.5, above=0.0, help="stop distance from the mean entry price")
+    atr_tp_multiplier: float = Float(2.0, above=0.0, help="target distance from the mean entry price")
+    trailing_sl_threshold: float = Float(0.02, low=0.0, help="gain at which the stop starts to trail")
+    trailing_tp_threshold: float = Float(0.03, low=0.0, help="gain at which the target turns into a trailing stop")
+    trailing_sl_atr_multiplier: float | None = Float(
+        None, above=0.0, help="distance of the trailing stop; None = atr_sl_multiplier"
+    )
+    trailing_tp_atr_multiplier: float = Float(1.0, above=0.0, help="distance of the trailing take-profit")
+    trailing_sl_enabled: bool = Bool(True, help="let the stop trail")
+    trailing_tp_enabled: bool = Bool(True, help="let the target turn into a trailing stop")
+    enable_hybrid_engine: bool = Bool(True, help="five tiers; off = market order at the next open")
+    enable_hybrid_tier1: bool = Bool(True, help="tier 1: limit pegged at the anchor line")
+    enable_hybrid_tier2: bool = Bool(True, help="tier 2: limit near the last close")
+    enable_hybrid_tier3: bool = Bool(True, help="tier 3: slices at the bar's VWAP")
+    enable_hybrid_tier4: bool = Bool(True, help="tier 4: market order")
+    hybrid_tier1_timeout: int = Int(5, low=0, high=1000, stage="7.3", help="bars tier 1 works; 0 = skipped")
+    hybrid_tier2_timeout: int = Int(3, low=0, high=1000, stage="7.3", help="bars tier 2 works; 0 = skipped")
+    hybrid_tier3_timeout: int = Int(4, low=0, high=1000, stage="7.3", help="bars tier 3 works; 0 = skipped")
+    hybrid_tier4_timeout: int = Int(1, low=0, high=1000, stage="7.3", help="bars tier 4 works; 0 = skipped")
+    ema_touch_tolerance: float = Float(0.0015, low=0.0, high=0.5, help="tier 1: how far beyond the anchor it bids")
+    tier2_limit_offset_atr: float = Float(0.1, low=0.0, help="tier 2: how far behind the close it bids")
+    tier3_vwap_band_atr: float = Float(1.0, low=0.0, help="tier 3: how far beyond the session VWAP it buys")
+    max_chase_atr: float = Float(1.5, low=0.0, help="tiers 3 and 4: stand down beyond this run from the signal")
+    exit_on_opposite_signal: bool = Bool(False, help="leave at the open after an opposite signal")
+    allow_long: bool = Bool(True, help="trade the long side")
+    allow_short: bool = Bool(True, help="trade the short side")
+
+
+class ExecutionConfig(Parameters):
+    """What the account and the venue allow and cost.
+
+    `fees` is a full schedule, `maker_fee` and `taker_fee` are fractions that replace the venue's schedule on both sides;
+    without either the venue's public schedule applies. `tick_size` and `lot_size` None mean the market's own, where
+    known; 0 means none.
+    """
+
+    initial_capital: float = Float(100_000.0, above=0.0, stage="", help="starting cash in quote currency")
+    leverage: float = Float(1.0, above=0.0, stage="", help="largest notional per unit of equity")
+    slippage: float = Float(0.0005, low=0.0, high=0.5, stage="", help="fraction of price every taker fill is worsened by")
+    maker_fee: float | None = Float(None, low=0.0, high=0.1, stage="", help="replaces the venue's maker rates")
+    taker_fee: float | None = Float(None, low=0.0, high=0.1, stage="", help="replaces the venue's taker rates")
+    fees: FeeSchedule | None = Field(None, description="a full fee schedule instead of the venue's")
+    max_participation: float | None = Float(
+        0.1, above=0.0, high=1.0, stage="", help="share of a bar's volume an entry may take; None = no cap"
+    )
+    limit_fill: Literal["through", "touch"] = Field("through", description="when a limit fills inside a bar")
+    intrabar: Literal["worst", "path", "best"] = Field("worst", description="how an unclear bar is read")
+    tick_size: float | None = Float(None, low=0.0, stage="", help="price step; None = the market's, 0 = none")
+    lot_size: float | None = Float(None, low=0.0, stage="", help="quantity step; None = the market's, 0 = none")
+
+    @model_validator(mode="after")
+    def _one_source_of_fees(self) -> Self:
+        if self.fees is not None and (self.maker_fee is not None or self.taker_fee is not None):
+            raise ValueError("give either fees or maker_fee/taker_fee, not both")
+        return self
+
+
+class OptimizationProfile(StrEnum):
+    """How much an optimization tries: trials per stage and width of the search box around the base values."""
+
+    FAST = "FAST"
+    BALANCED = "BALANCED"
+    THOROUGH = "THOROUGH"
+
+    @property
+    def trials(self) -> int:
+        """Trials per stage."""
+        return {"FAST": 50, "BALANCED": 150, "THOROUGH": 300}[self.value]
+
+    @property
+    def width(self) -> float:
+        """Half width of the search box, a fraction of the base value."""
+        return {"FAST": 0.10, "BALANCED": 0.15, "THOROUGH": 0.25}[self.value]
+
+
+class OptimizationConfig(Parameters):
+    """How a strategy is optimized."""
+
+    profile: OptimizationProfile = Field(OptimizationProfile.BALANCED, description="trials and width of the search")
+    optuna_sampler: str = Field("TPE", description="sampler by name")
+    multi_fidelity: bool = Bool(True, help="judge on a part of the bars first")
+    fidelity_levels: tuple[float, ...] = Field((0.33, 0.66, 1.0), description="shares of the bars per rung")
+    num_trials: int | None = Field(None, ge=1, description="trials per stage; None = the profile's")
+    seed: int = Field(42, ge=0, description="same seed, same result")
+    workers: int | None = Field(None, ge=1, description="threads; None = all cores")
+    storage: str | None = Field(None, description="where trials are kept; None = a local file")
+    timeout: float | None = Field(None, gt=0, description="seconds per stage; None = no limit")
+    objective: str = Field("sharpe_ratio", description="the reported metric that is maximised")
+
+    @model_validator(mode="after")
+    def _levels_rise_to_one(self) -> Self:
+        levels = self.fidelity_levels
+        if not levels or list(levels) != sorted(set(levels)) or levels[0] <= 0.0 or levels[-1] != 1.0:
+            raise ValueError(f"fidelity_levels must rise from above 0 to exactly 1.0; got {levels}")
+        return self
+
+
+class WalForwardConfig(Parameters):
+    """Windows of a walk-forward analysis, in calendar days."""
+
+    is_length_days: int = Field(60, ge=1, description="in-sample length")
+    oos_length_days: int = Field(20, ge=1, description="out-of-sample length")
+    stride_days: int = Field(20, ge=1, description="distance between windows")
+    min_trades_per_window: int = Field(5, ge=0, description="fewer trades: the window is kept but not scored")
+    reoptimize: bool = Bool(True, help="optimize in each window; off = stability check of one configuration")
+    anchored: bool = Bool(False, help="every in-sample part starts at the first bar")
+    embargo: int = Field(0, ge=0, description="bars left out between in-sample and out-of-sample")
+
+
+WalkForwardConfig = WalForwardConfig
+

@@ -1,0 +1,695 @@
+"""The kernel: what every execution bar does to an entry program and to a position, to the last fill.
+
+One pure function, compiled once. A single backtest runs it with records, a sweep runs it over all cores without them, and
+both get the same numbers to the bit because it is the same function. The rules are those of docs/execution.md; a comment
+names the section wherever the code decides something. Letters are the law's: d side, o h l c v bar, R arrival price,
+A risk unit, P limit, E mean entry price, B best price, S stop, T target. Prices are mirrored by d, so every comparison
+is written once, for a long: `d*(x - y) > 0` reads "x is better than y for the position".
+
+Only scalars live in the bar loop. Arrays cross a function boundary at events alone (a fill, a trade, the end of a
+program), which are rare; per bar that would cost five to twelve times (benchmarks/kernel.py).
+"""
+
+import math
+
+import numpy as np
+
+from barwise.core._jit import njit
+from barwise.core.layout import (
+    CLOSE_LONG,
+    CLOSE_SHORT,
+    Exit,
+    Intrabar,
+    Market,
+    Orders,
+    Outcome,
+    Records,
+    Status,
+)
+
+# Numba freezes plain integers; members of an IntEnum would not be.
+_FILLED, _TIMEOUT, _CHASE = int(Outcome.FILLED), int(Outcome.TIMEOUT), int(Outcome.CHASE)
+_MARGIN, _REVERSED = int(Outcome.MARGIN), int(Outcome.REVERSED)
+_POSITION_CLOSED, _PROGRAM_CUT = int(Outcome.POSITION_CLOSED), int(Outcome.END_OF_DATA)
+_STOP_LOSS, _TRAILING_STOP = int(Exit.STOP_LOSS), int(Exit.TRAILING_STOP)
+_TRAILING_TAKE_PROFIT, _TAKE_PROFIT = int(Exit.TRAILING_TAKE_PROFIT), int(Exit.TAKE_PROFIT)
+_OPPOSITE_SIGNAL, _STRATEGY_EXIT = int(Exit.OPPOSITE_SIGNAL), int(Exit.STRATEGY_EXIT)
+_END_OF_DATA, _RUIN_EXIT = int(Exit.END_OF_DATA), int(Exit.RUINED)
+_WORST, _PATH, _BEST = int(Intrabar.WORST), int(Intrabar.PATH), int(Intrabar.BEST)
+_COMPLETED, _RUINED = int(Status.COMPLETED), int(Status.RUINED)
+
+# How the entry fill of this bar came about; it decides what the rest of the bar may do (section 6).
+_NO_FILL, _AT_OPEN, _AT_LIMIT, _SLICE = 0, 1, 2, 3
+# What the bar after a look at stop and target says: nothing reached, the stop, or the target.
+_NEITHER, _STOP, _TARGET = 0, 1, 2
+# A lot or tick that is reached up to this share of itself counts as reached: 0.3 / 0.1 is 2.9999999999999996.
+_STEP_TOLERANCE = 1e-9
+# A rest below this share of the order is rounding, not a quantity.
+_DUST = 1e-12
+
+
+@njit
+def floor_to_step(value: float, step: float) -> float:
+    """The largest multiple of `step` not above `value`; `value` itself where step is 0."""
+    if step <= 0.0:
+        return value
+    return math.floor(value / step + _STEP_TOLERANCE) * step
+
+
+@njit
+def away_from_market(price: float, buys: bool, tick: float) -> float:
+    """A limit price on the tick grid: a buy is rounded down, a sell up (section 4)."""
+    if tick <= 0.0:
+        return price
+    if buys:
+        return math.floor(price / tick + _STEP_TOLERANCE) * tick
+    return math.ceil(price / tick - _STEP_TOLERANCE) * tick
+
+
+@njit
+def read_bar(
+    d: float, o: float, fav: float, adv: float, c: float, stop: float, target: float, at_limit: bool, touch: bool,
+    intrabar: int,
+) -> tuple[int, bool]:  # fmt: skip
+    """Which of stop and target a position met inside a bar (section 6, rules 3 and 4 and the three readings).
+
+    Args:
+        fav, adv: The bar's most favourable and most adverse price (high and low for a long).
+        target: NaN where no target is in force.
+        at_limit: The position's last fill was a limit inside this bar; else it was held from the open on.
+
+    Returns:
+        (_NEITHER | _STOP | _TARGET, the bar left the order of events open).
+    """
+    stopped = d * (adv - stop) <= 0.0
+    reached = d * (fav - target) > 0.0 or (touch and fav == target)
+    if not reached:
+        return (_STOP if stopped else _NEITHER), False
+    favourable_first = abs(fav - o) < abs(o - adv)
+    if at_limit:
+        beyond = d * (c - target) > 0.0  # it closed beyond the target, so the extreme came after the fill
+        if not stopped:
+            if beyond:
+                return _TARGET, False
+            # The extreme came before the fill unless the adverse extreme, which brought the fill, came first.
+            if intrabar == _BEST or (intrabar == _PATH and not favourable_first):
+                return _TARGET, True
+            return _NEITHER, True
+        # On the path the stop is met on the same leg as the limit, before any later favourable extreme.
+        return (_TARGET if intrabar == _BEST else _STOP), True
+    if not stopped:
+        return _TARGET, False
+    if intrabar == _BEST or (intrabar == _PATH and favourable_first):
+        return _TARGET, True
+    return _STOP, True
+
+
+@njit
+def order_fee(p, buys: bool, maker: bool, notional: float) -> float:  # type: ignore[no-untyped-def]
+    """Fee of one fill: the side's rate on notional plus the venue's per-order part (section 7)."""
+    if buys:
+        return notional * (p.buy_maker if maker else p.buy_taker) + min(p.buy_order_flat, p.buy_order_rate * notional)
+    return notional * (p.sell_maker if maker else p.sell_taker) + min(p.sell_order_flat, p.sell_order_rate * notional)
+
+
+@njit
+def end_program(summary, programs, end_bar, filled, entry_price, outcome):  # type: ignore[no-untyped-def]
+    """Close the record of the program at work, and count it."""
+    row = summary.programs
+    if row < programs.shape[0]:
+        programs[row].end_bar = end_bar
+        programs[row].filled = filled
+        programs[row].entry_price = entry_price if filled > 0.0 else np.nan
+        programs[row].outcome = outcome
+    summary.programs += 1
+    if filled > 0.0:
+        summary.programs_filled += 1
+
+
+@njit
+def end_trade(  # type: ignore[no-untyped-def]
+    p, summary, trades, program, d, entry_bar, exit_bar, entry_signal_bar, exit_signal_bar, quantity, entry_price,
+    reference, maker, reason, stop, target, initial_risk, best, worst, entry_fees, slippage, funding, ambiguous,
+):  # fmt: skip
+    """Close the whole position at `reference` (worsened by slippage unless maker), write and count the trade.
+
+    Returns:
+        What cash gains: the gross result less the fee of the exit.
+    """
+    price = reference if maker else reference * (1.0 - d * p.slippage)
+    fee = order_fee(p, d < 0.0, maker, quantity * price)
+    gross = d * quantity * (price - entry_price)
+    fees = entry_fees + fee
+    slipped = slippage + abs(price - reference) * quantity
+    net = gross - fees - funding
+    row = summary.trades
+    if row < trades.shape[0]:
+        t = trades[row]
+        t.program = program
+        t.side = int(d)
+        t.entry_bar = entry_bar
+        t.exit_bar = exit_bar
+        t.entry_signal_bar = entry_signal_bar
+        t.exit_signal_bar = exit_signal_bar
+        t.quantity = quantity
+        t.entry_price = entry_price
+        t.exit_price = price
+        t.exit_reference = reference
+        t.exit_maker = maker
+        t.exit_reason = reason
+        t.stop_price = stop
+        t.target_price = target
+        t.initial_risk = initial_risk
+        t.best_price = best if d * (best - price) > 0.0 else price
+        t.worst_price = worst if d * (worst - price) < 0.0 else price
+        t.fees = fees
+        t.slippage = slipped
+        t.funding = funding
+        t.gross_pnl = gross
+        t.net_pnl = net
+        t.ambiguous = ambiguous
+    summary.trades += 1
+    summary.ambiguous += ambiguous
+    summary.gross_pnl += gross
+    summary.net_pnl += net
+    summary.fees += fees
+    summary.slippage += slipped
+    summary.funding += funding
+    summary.trade_square += net * net
+    summary.turnover += quantity * price
+    if net > 0.0:
+        summary.wins += 1
+        summary.win_pnl += net
+    elif net < 0.0:
+        summary.losses += 1
+        summary.loss_pnl += net
+    if initial_risk > 0.0:
+        r = net / (initial_risk * quantity)
+        summary.r_sum += r
+        summary.r_square += r * r
+    return gross - fee
+
+
+@njit
+def simulate(  # type: ignore[no-untyped-def]
+    market: Market, orders: Orders, p, start: int, stop: int, records: Records, summary
+) -> None:
+    """Run one row of parameters over the signal bars start .. stop-1.
+
+    Args:
+        market, orders: See `layout`; bars left of `start` are warm-up and are never read.
+        p: One record of PARAMS.
+        start: First signal bar whose signal may be used (trade_from).
+        stop: One past the last signal bar; an open position is closed at the last close before it.
+        records: Where programs, fills, trades and equity go; empty arrays keep nothing.
+        summary: One record of SUMMARY, overwritten.
+    """
+    act, signal_close = market.act, market.signal_close
+    opens, highs, lows, closes = market.open, market.high, market.low, market.close
+    volumes, means, fundings = market.volume, market.mean, market.funding
+    event_bar, event_code = orders.event_bar, orders.event_code
+    anchors, vwaps, risks = orders.anchor, orders.vwap, orders.risk
+    programs, fills, trades = records.programs, records.fills, records.trades
+    equity_out, low_out = records.equity, records.low_mark
+
+    slip, leverage, lot, tick = p.slippage, p.leverage, p.lot_size, p.tick_size
+    intrabar, touch = p.intrabar, p.fill_on_touch != 0
+    allow_long, allow_short = p.allow_long != 0, p.allow_short != 0
+    has_funding, wants_equity = fundings.shape[0] > 0, equity_out.shape[0] > 0
+    n_events = event_bar.shape[0]
+    last_bar = act[stop - 1] - 1
+
+    summary.bars = stop - start
+    summary.status = _COMPLETED
+    summary.programs = 0
+    summary.programs_filled = 0
+    summary.fills = 0
+    summary.maker_fills = 0
+    summary.trades = 0
+    summary.wins = 0
+    summary.losses = 0
+    summary.ambiguous = 0
+    summary.net_pnl = 0.0
+    summary.gross_pnl = 0.0
+    summary.fees = 0.0
+    summary.slippage = 0.0
+    summary.funding = 0.0
+    summary.win_pnl = 0.0
+    summary.loss_pnl = 0.0
+    summary.trade_square = 0.0
+    summary.r_sum = 0.0
+    summary.r_square = 0.0
+    summary.turnover = 0.0
+
+    # The account.
+    cash = p.initial_capital
+    equity = cash
+    peak = cash
+    max_drawdown = 0.0
+    max_drawdown_money = 0.0
+    s1 = 0.0
+    s2 = 0.0
+    s3 = 0.0
+    s4 = 0.0
+    down1 = 0.0
+    down2 = 0.0
+    bars_in_position = 0
+    written = start  # equity is written up to here
+    ruined = False
+
+    # The position; q == 0 is flat. The side d and the unit A are those of its program.
+    q = 0.0
+    d = 0.0
+    E = 0.0
+    A = 0.0
+    B = 0.0
+    T = np.nan
+    target_dropped = False
+    stop0 = 0.0
+    trail = 0.0
+    trail_kind = _TRAILING_STOP
+    S = 0.0
+    initial_risk = 0.0
+    best = 0.0
+    worst = 0.0
+    entry_bar = 0
+    entry_signal_bar = 0
+    entry_fees = 0.0
+    slippage_paid = 0.0
+    funding_paid = 0.0
+    ambiguous = False
+    program_row = 0
+
+    # The entry program; tier 0 is none at work.
+    working = False
+    R = 0.0
+    rest = 0.0
+    filled = 0.0
+    mean_entry = 0.0
+    tier = 0
+    tier_left = 0
+    fresh_order = False
+    P2 = 0.0
+
+    event = 0
+    k = start
+    while k < stop - 1:
+        # -- 4. While flat with no program at work nothing can happen before the next signal.
+        while event < n_events and event_bar[event] < k:
+            event += 1
+        if q == 0.0 and not working:
+            while event < n_events:
+                s = event_bar[event]
+                side = (event_code[event] & 3) - 1
+                if (side > 0 and allow_long) or (side < 0 and allow_short):
+                    if s >= stop - 1 or (act[s] < act[s + 1] and risks[s] >= 0.0):
+                        break
+                event += 1
+            if event >= n_events or event_bar[event] >= stop - 1:
+                break
+            k = event_bar[event]
+        entry = 0
+        leave = 0
+        if event < n_events and event_bar[event] == k:
+            code = event_code[event]
+            leave = code & (CLOSE_LONG | CLOSE_SHORT)
+            side = (code & 3) - 1
+            # A signal of a side that is not allowed, or whose risk is not defined, is no signal.
+            if risks[k] >= 0.0 and ((side > 0 and allow_long) or (side < 0 and allow_short)):
+                entry = side
+        if wants_equity:
+            while written <= k:
+                equity_out[written - start] = equity
+                low_out[written - start] = equity
+                written += 1
+        low_mark = np.inf
+        touched = False
+
+        for i in range(act[k], act[k + 1]):
+            o = opens[i]
+            h = highs[i]
+            l = lows[i]
+            c = closes[i]
+            carried = q > 0.0
+            touched = touched or carried
+            may_start = not carried
+
+            # -- 6. Exits of the quantity carried into the bar.
+            if carried:
+                if d > 0.0:
+                    fav = h
+                    adv = l
+                else:
+                    fav = l
+                    adv = h
+                reason = -1
+                reference = o
+                maker = False
+                if entry == -d and p.exit_on_opposite_signal != 0:  # rule 0
+                    reason = _OPPOSITE_SIGNAL
+                    may_start = True
+                elif (d > 0.0 and (leave & CLOSE_LONG) != 0) or (d < 0.0 and (leave & CLOSE_SHORT) != 0):
+                    reason = _STRATEGY_EXIT
+                    may_start = entry == -d
+                elif d * (o - S) <= 0.0:  # rule 1
+                    reason = _STOP_LOSS
+                elif d * (o - T) >= 0.0:  # rule 2: a resting offer gets no better price than its own
+                    reason = _TAKE_PROFIT
+                    reference = T
+                    maker = True
+                else:  # rules 3 and 4
+                    met, unclear = read_bar(d, o, fav, adv, c, S, T, False, touch, intrabar)
+                    ambiguous = ambiguous or unclear
+                    if met == _STOP:
+                        reason = _STOP_LOSS
+                        reference = S
+                    elif met == _TARGET:
+                        reason = _TAKE_PROFIT
+                        reference = T
+                        maker = True
+                if reason >= 0:
+                    if reason == _STOP_LOSS and S != stop0:
+                        reason = trail_kind
+                    cash += end_trade(
+                        p, summary, trades, program_row, d, entry_bar, i, entry_signal_bar, k + 1, q, E,
+                        reference, maker, reason, S, T, initial_risk, best, worst, entry_fees, slippage_paid,
+                        funding_paid, ambiguous,
+                    )  # fmt: skip
+                    q = 0.0
+                    if working:
+                        outcome = _REVERSED if entry == -d else _POSITION_CLOSED
+                        end_program(summary, programs, i, filled, mean_entry, outcome)
+                        working = False
+
+            # -- 4. Signals while a program works, and the start of a new one.
+            if working:
+                if entry == -d:
+                    end_program(summary, programs, i, filled, mean_entry, _REVERSED)
+                    working = False
+                elif q == 0.0 and (
+                    (d > 0.0 and (leave & CLOSE_LONG) != 0) or (d < 0.0 and (leave & CLOSE_SHORT) != 0)
+                ):
+                    end_program(summary, programs, i, filled, mean_entry, _REVERSED)
+                    working = False
+                    may_start = False
+            if entry != 0 and q == 0.0 and not working and may_start:
+                working = True
+                d = float(entry)
+                R = signal_close[k]
+                A = risks[k]
+                rest = p.quantity
+                filled = 0.0
+                mean_entry = 0.0
+                tier = 0
+                tier_left = 0
+                program_row = summary.programs
+                if program_row < programs.shape[0]:
+                    row = programs[program_row]
+                    row.signal_bar = k
+                    row.start_bar = i
+                    row.arrival_price = R
+                    row.atr = A
+                    row.quantity = rest
+                    row.side = entry
+
+            # -- 4. The tier at work, and what it fills in this bar.
+            how = _NO_FILL
+            if working:
+                while tier_left == 0 and tier < 5:
+                    tier += 1
+                    fresh_order = True
+                    if tier == 1:
+                        tier_left = p.tier1_bars
+                    elif tier == 2:
+                        tier_left = p.tier2_bars
+                        P2 = away_from_market(signal_close[k] - d * p.tier2_limit_offset_atr * A, d > 0.0, tick)
+                    elif tier == 3:
+                        tier_left = p.tier3_bars
+                    elif tier == 4:
+                        tier_left = p.tier4_bars
+                if tier == 5:
+                    end_program(summary, programs, i, filled, mean_entry, _TIMEOUT)
+                    working = False
+                elif tier >= 3 and d * (o - R) > p.max_chase_atr * A:
+                    end_program(summary, programs, i, filled, mean_entry, _CHASE)
+                    working = False
+            if working:
+                price = 0.0
+                reference = o
+                maker = False
+                want = rest
+                if tier <= 2:
+                    P = P2
+                    if tier == 1:
+                        P = away_from_market(anchors[k] * (1.0 + d * p.ema_touch_tolerance), d > 0.0, tick)
+                    adv = l if d > 0.0 else h
+                    if d * (o - P) <= 0.0:
+                        how = _AT_OPEN
+                        if tier == 1 or fresh_order:
+                            price = o * (1.0 + d * slip)
+                            if d * (price - P) > 0.0:
+                                price = P
+                        else:  # the market came to a resting order: its own price, nothing better
+                            price = P
+                            reference = P
+                            maker = True
+                    elif d * (adv - P) < 0.0 or (touch and adv == P):
+                        how = _AT_LIMIT
+                        price = P
+                        reference = P
+                        maker = True
+                elif tier == 3:
+                    if d * (o - vwaps[k]) <= p.tier3_vwap_band_atr * A:
+                        how = _SLICE
+                        reference = means[i]
+                        price = reference * (1.0 + d * slip)
+                        want = rest / tier_left
+                else:
+                    how = _AT_OPEN
+                    price = o * (1.0 + d * slip)
+                fresh_order = False
+                tier_left -= 1
+                if how != _NO_FILL:
+                    v = volumes[i]
+                    want = floor_to_step(min(want, p.max_participation * v), lot) if v > 0.0 else 0.0
+                    if want <= 0.0:
+                        how = _NO_FILL
+                    else:
+                        # 4. Margin: notional after the fill stays within equity * leverage, both at the fill price.
+                        room = leverage * (cash + d * q * (price - E)) / price - q
+                        if want > room:
+                            want = floor_to_step(room, lot)
+                        if want <= 0.0:
+                            how = _NO_FILL
+                            end_program(summary, programs, i, filled, mean_entry, _MARGIN)
+                            working = False
+                if how != _NO_FILL:
+                    want = min(want, rest)
+                    fee = order_fee(p, d > 0.0, maker, want * price)
+                    n_fills = summary.fills
+                    if n_fills < fills.shape[0]:
+                        fill = fills[n_fills]
+                        fill.bar = i
+                        fill.program = program_row
+                        fill.price = price
+                        fill.reference = reference
+                        fill.quantity = want
+                        fill.fee = fee
+                        fill.tier = tier
+                        fill.side = int(d)
+                        fill.maker = maker
+                    summary.fills += 1
+                    summary.maker_fills += maker
+                    summary.turnover += want * price
+                    cash -= fee
+                    if q == 0.0:
+                        E = price
+                        B = price
+                        best = price
+                        worst = price
+                        trail = -d * np.inf
+                        trail_kind = _TRAILING_STOP
+                        target_dropped = False
+                        initial_risk = p.atr_sl_multiplier * A
+                        entry_bar = i
+                        entry_signal_bar = k + 1
+                        entry_fees = 0.0
+                        slippage_paid = 0.0
+                        funding_paid = 0.0
+                        ambiguous = False
+                    else:
+                        E = (E * q + price * want) / (q + want)
+                    q += want
+                    entry_fees += fee
+                    slippage_paid += abs(price - reference) * want
+                    filled = q
+                    mean_entry = E
+                    rest -= want
+                    touched = True
+                    # -- 5. Levels from the new mean entry price.
+                    stop0 = E - d * p.atr_sl_multiplier * A
+                    S = trail if d * (trail - stop0) > 0.0 else stop0
+                    if not target_dropped:
+                        T = away_from_market(E + d * p.atr_tp_multiplier * A, d < 0.0, tick)
+                    if rest <= _DUST * p.quantity or (lot > 0.0 and rest < 0.5 * lot):
+                        end_program(summary, programs, i, filled, mean_entry, _FILLED)
+                        working = False
+
+            reason = -1
+            reference = c
+            maker = False
+            # -- 6. After an entry fill of this bar.
+            if how == _AT_OPEN or how == _AT_LIMIT:
+                if d > 0.0:
+                    fav = h
+                    adv = l
+                else:
+                    fav = l
+                    adv = h
+                met, unclear = read_bar(d, o, fav, adv, c, S, T, how == _AT_LIMIT, touch, intrabar)
+                ambiguous = ambiguous or unclear
+                if met == _STOP:
+                    reason = _STOP_LOSS if S == stop0 else trail_kind
+                    reference = S
+                elif met == _TARGET:
+                    reason = _TAKE_PROFIT
+                    reference = T
+                    maker = True
+
+            if q > 0.0 and reason < 0:
+                if d > 0.0:
+                    fav = h
+                    adv = l
+                else:
+                    fav = l
+                    adv = h
+                # What the position provably saw: all of the bar if held from its open, the way down to the low if a
+                # limit brought it in, else the close alone.
+                from_open = carried or how == _AT_OPEN
+                seen = fav if from_open else c
+                if d * (seen - best) > 0.0:
+                    best = seen
+                suffered = adv if from_open or how == _AT_LIMIT else c
+                if d * (suffered - worst) < 0.0:
+                    worst = suffered
+                if wants_equity:
+                    low_mark = min(low_mark, cash + d * q * (suffered - E))
+                # -- 5. Best price and trailing levels, for use from the next bar on.
+                if d * (seen - B) > 0.0:
+                    B = seen
+                if p.trailing_sl_enabled != 0 and d * (B - E * (1.0 + d * p.trailing_sl_threshold)) >= 0.0:
+                    level = B - d * p.trailing_sl_atr_multiplier * A
+                    if d * (level - trail) > 0.0:
+                        trail = level
+                        trail_kind = _TRAILING_STOP
+                if p.trailing_tp_enabled != 0 and d * (B - E * (1.0 + d * p.trailing_tp_threshold)) >= 0.0:
+                    target_dropped = True
+                    T = np.nan
+                    level = B - d * p.trailing_tp_atr_multiplier * A
+                    if d * (level - trail) > 0.0:
+                        trail = level
+                        trail_kind = _TRAILING_TAKE_PROFIT
+                S = trail if d * (trail - stop0) > 0.0 else stop0
+                # -- 7. Funding, ruin, end of data.
+                if has_funding:
+                    paid = d * q * c * fundings[i]
+                    cash -= paid
+                    funding_paid += paid
+                if cash + d * q * (c - E) <= 0.0:
+                    reason = _RUIN_EXIT
+                elif i == last_bar:
+                    reason = _END_OF_DATA
+
+            if reason >= 0:
+                cash += end_trade(
+                    p, summary, trades, program_row, d, entry_bar, i, entry_signal_bar, k + 1, q, E, reference,
+                    maker, reason, S, T, initial_risk, best, worst, entry_fees, slippage_paid, funding_paid, ambiguous,
+                )  # fmt: skip
+                q = 0.0
+                if working:
+                    outcome = _POSITION_CLOSED if reason < _END_OF_DATA else _PROGRAM_CUT
+                    end_program(summary, programs, i, filled, mean_entry, outcome)
+                    working = False
+                ruined = reason == _RUIN_EXIT
+            if q == 0.0 and cash <= 0.0:
+                ruined = True
+            if working and (ruined or i == last_bar):
+                end_program(summary, programs, i, filled, mean_entry, _PROGRAM_CUT)
+                working = False
+            if ruined:
+                break
+            entry = 0  # a signal is new in one execution bar only
+            leave = 0
+
+        # -- 7. Equity at the close of signal bar k + 1.
+        k += 1
+        if touched:
+            bars_in_position += 1
+            marked = cash
+            if q > 0.0:
+                marked += d * q * (closes[act[k] - 1] - E)
+            change = marked / equity - 1.0
+            square = change * change
+            s1 += change
+            s2 += square
+            s3 += square * change
+            s4 += square * square
+            if change < 0.0:
+                down1 += change
+                down2 += square
+            equity = marked
+            if equity > peak:
+                peak = equity
+            else:
+                if peak - equity > max_drawdown_money:
+                    max_drawdown_money = peak - equity
+                if peak - equity > max_drawdown * peak:
+                    max_drawdown = (peak - equity) / peak
+        if wants_equity:
+            equity_out[written - start] = equity
+            low_out[written - start] = min(low_mark, equity)
+            written += 1
+        if ruined:
+            summary.status = _RUINED
+            break
+
+    if wants_equity:
+        while written < stop:
+            equity_out[written - start] = equity
+            low_out[written - start] = equity
+            written += 1
+    summary.bars_in_position = bars_in_position
+    summary.final_equity = equity
+    summary.return_sum = s1
+    summary.return_square = s2
+    summary.return_cube = s3
+    summary.return_fourth = s4
+    summary.downside_sum = down1
+    summary.downside_square = down2
+    summary.max_drawdown = max_drawdown
+    summary.max_drawdown_money = max_drawdown_money
+
+
+@njit
+def simulate_rows(  # type: ignore[no-untyped-def]
+    market: Market, lines, plans, event_bars, event_codes, plan_of_row, params, stop: int, first: int, last: int,
+    nothing: Records, summaries,
+) -> None:  # fmt: skip
+    """Run the rows first .. last-1 of a sweep, without records; threads take ranges of rows and release the GIL.
+
+    Args:
+        lines: float64 [lines, signal bars]; the columns that plans refer to by row.
+        plans: PLAN records.
+        event_bars, event_codes: The events of all plans, one plan after the other.
+        plan_of_row: Which plan a row runs, int64 [rows].
+        params, summaries: PARAMS and SUMMARY records, one per row.
+        nothing: Records with empty arrays.
+    """
+    for row in range(first, last):
+        plan = plans[plan_of_row[row]]
+        a = plan.first_event
+        b = a + plan.events
+        orders = Orders(
+            event_bars[a:b], event_codes[a:b], lines[plan.anchor_line], lines[plan.vwap_line], lines[plan.risk_line]
+        )
+        simulate(market, orders, params[row], plan.start, stop, nothing, summaries[row])

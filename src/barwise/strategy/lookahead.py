@@ -1,0 +1,123 @@
+"""Look-ahead: does a strategy's past change when the future does?
+
+A plan for bar t may use bar t and earlier bars alone. The check recomputes the plan on prefixes of the data and compares:
+what the strategy said at the end of a prefix must be what it says there with all later bars in hand.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+from barwise.core.layout import Bars, IntArray
+from barwise.data.candles import Candles
+from barwise.errors import BacktestError
+from barwise.strategy.base import Plan, Strategy
+
+# Lines are compared to this share of their value: sums in another order differ in the last digits without looking ahead.
+_TOLERANCE = 1e-9
+_QUICK_PREFIXES = 4
+_REMEMBERED = 256
+
+
+@dataclass(frozen=True)
+class LookAhead:
+    """One place where a plan changed after the fact.
+
+    Attributes:
+        bar: Index of the bar.
+        time_ms: Its open, ms UTC.
+        column: Which column of the plan.
+        then, now: What the strategy said with the data up to that bar, and with all of it.
+    """
+
+    bar: int
+    time_ms: int
+    column: str
+    then: float
+    now: float
+
+    def __str__(self) -> str:
+        when = datetime.fromtimestamp(self.time_ms / 1000, UTC)
+        return (
+            f"{self.column} at {when:%Y-%m-%d %H:%M} was {self.then:g} with the bars up to then and is {self.now:g} "
+            "with later bars in hand"
+        )
+
+
+def check_lookahead(strategy: Strategy, candles: Candles, *, prefixes: int | None = 50) -> list[LookAhead]:
+    """Recompute the plan on prefixes of the data and report every bar that changed.
+
+    Args:
+        strategy: Any strategy.
+        candles: Data with enough bars for signals.
+        prefixes: How many prefixes; those that end on a signal come first, the rest are spread evenly. None: every bar.
+
+    Returns:
+        The differences found, in order of time; empty where nothing looks ahead.
+    """
+    full = strategy.plan(candles.bars)
+    n = len(candles)
+    ends = np.arange(1, n) if prefixes is None else _prefix_ends(full, n, prefixes)
+    return list(_differences(strategy, candles, full, ends))
+
+
+_checked: OrderedDict[tuple[object, ...], None] = OrderedDict()
+_lock = threading.Lock()
+
+
+def quick_check(strategy: Strategy, candles: Candles) -> None:
+    """The short form every backtest runs: a few prefixes, once per strategy and data.
+
+    Raises:
+        BacktestError: The strategy looks ahead.
+    """
+    # Trade rules do not enter a plan, so they do not enter the key.
+    own = tuple((name, getattr(strategy, name)) for name in strategy.signal_parameters())
+    key = (type(strategy), own, candles.fingerprint)
+    try:
+        with _lock:
+            if key in _checked:
+                _checked.move_to_end(key)
+                return
+    except TypeError:  # a parameter that cannot be hashed: check every time
+        key = ()
+    for found in _differences(
+        strategy, candles, full := strategy.plan(candles.bars), _prefix_ends(full, len(candles), _QUICK_PREFIXES)
+    ):
+        raise BacktestError(
+            f"{type(strategy).__name__} looks ahead: {found}.",
+            hint="use only bars up to t for the value at t (shift, rolling and cumulative functions do); "
+            "check_lookahead() lists every place, check_lookahead=False runs it all the same.",
+        )
+    if key:
+        with _lock:
+            _checked[key] = None
+            while len(_checked) > _REMEMBERED:
+                _checked.popitem(last=False)
+
+
+def _prefix_ends(full: Plan, n: int, count: int) -> IntArray:
+    """Last bars of the prefixes to try, ascending: half on signals, half spread evenly over the later data."""
+    signals = np.flatnonzero((full.entry != 0) | (full.exit != 0))
+    signals = signals[signals < n - 1]
+    on_signals = signals[np.linspace(0, signals.size - 1, min(count // 2, signals.size)).astype(int)]
+    spread = np.linspace(n // 2, n - 2, count - on_signals.size).astype(int)
+    return np.unique(np.concatenate([on_signals, spread]))
+
+
+def _differences(strategy: Strategy, candles: Candles, full: Plan, ends: IntArray) -> Iterable[LookAhead]:
+    for end in ends[ends >= 0]:
+        # Views of the first bars: fresh array objects, so that no memoised indicator of the whole data is found.
+        prefix = strategy.plan(Bars(*(column[: end + 1] for column in candles.bars)))
+        for column in ("entry", "exit", "anchor", "vwap", "risk"):
+            then, now = getattr(prefix, column), getattr(full, column)
+            if then is None or now is None:
+                continue
+            was, is_now = float(then[end]), float(now[end])
+            same = was == is_now or (np.isnan(was) and np.isnan(is_now))
+            if not same and not abs(was - is_now) <= _TOLERANCE * abs(is_now):
+                yield LookAhead(int(end), int(candles.time[end]), column, was, is_now)

@@ -1,0 +1,30 @@
+"""Shared fixtures: where the real market data lies, and a home folder of its own for every test that writes files."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def shared_path() -> Path:
+    """The folder of real data and specifications beside the checkout; `BARWISE_SHARED` names another one."""
+    return Path(os.environ.get("BARWISE_SHARED", REPOSITORY.parent / "shared"))
+
+
+@pytest.fixture(scope="session")
+def market_data() -> Path:
+    """Real market files; the test is skipped, visibly, where they are not at hand."""
+    folder = shared_path() / "data" / "market"
+    if not folder.is_dir():
+        pytest.skip(f"no real market data at {folder}: set BARWISE_SHARED to the folder that has it")
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty BARWISE_HOME that is the working directory as well."""
+    monkeypatch.setenv("BARWISE_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
