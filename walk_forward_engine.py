@@ -1,14 +1,13 @@
-"""Flat API: walk-forward analysis, which this release does not have yet; its names say so instead of pretending."""
+"""Flat API: walk-forward analysis, which this release does not have yet: asking for one of its names says so."""
 
 from barwise import __version__
 
-_NOT_YET = ("WalForwardEngine", "WalkForwardEngine")
-
 
 def __getattr__(name: str) -> object:
-    if name in _NOT_YET:
-        raise ImportError(
-            f"{name} is not part of barwise {__version__}: walk-forward analysis comes with a later release. Until then, trade_from limits a backtest to the bars behind it.",
-            name=__name__,
-        )
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise ImportError(
+        f"barwise {__version__} has no {name}: walk-forward analysis comes with a later release. "
+        "Until then, choose settings on early bars and backtest them on later ones (trade_from=).",
+        name=__name__,
+    )

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from barwise.strategy.base import Plan as Plan
     from barwise.strategy.base import Strategy as Strategy
     from barwise.strategy.ema_rsi_atr import EmaRsiAtr as EmaRsiAtr
-    from barwise.strategy.ema_rsi_atr import EmaRsiAtr as StrategyConfig  # noqa: F401 - the flat API's name for it
     from barwise.strategy.indicators import adx as adx
     from barwise.strategy.indicators import atr as atr
     from barwise.strategy.indicators import bollinger as bollinger
@@ -57,6 +56,8 @@ if TYPE_CHECKING:
     from barwise.strategy.lookahead import check_lookahead as check_lookahead
     from barwise.sweeping import sweep as sweep
     from barwise.timeframe import Timeframe as Timeframe
+
+    StrategyConfig = EmaRsiAtr
 
 __version__ = "0.1.0"
 
@@ -117,7 +118,7 @@ _MODULE_OF_NAME = {name: module for module, names in _NAMES_OF_MODULE.items() fo
 # The flat API's name for the built-in strategy: its settings and its rules are one class.
 _OTHER_NAMES = {"StrategyConfig": "EmaRsiAtr"}
 
-__all__ = ["__version__", *_MODULE_OF_NAME]
+__all__ = list(_MODULE_OF_NAME)
 
 
 def __getattr__(name: str) -> object:

@@ -14,8 +14,13 @@ from barwise.costs import FeeSchedule
 from barwise.errors import ConfigError, did_you_mean
 
 
-def Int(  # noqa: N802 - reads as a type in a declaration
-    default: int, *, low: int | None = None, high: int | None = None, help: str = "", stage: str = "7.1"
+def Int(
+    default: int,
+    *,
+    low: int | None = None,
+    high: int | None = None,
+    help: str = "",
+    stage: str = "7.1",
 ) -> Any:
     """Declare an integer parameter.
 
@@ -28,7 +33,7 @@ def Int(  # noqa: N802 - reads as a type in a declaration
     return Field(default, ge=low, le=high, description=help, json_schema_extra={"stage": stage})
 
 
-def Float(  # noqa: N802 - reads as a type in a declaration
+def Float(
     default: float | None,
     *,
     low: float | None = None,
@@ -38,10 +43,17 @@ def Float(  # noqa: N802 - reads as a type in a declaration
     stage: str = "7.2",
 ) -> Any:
     """Declare a real parameter; `low` and `high` may be reached, `above` may not. Otherwise like `Int`."""
-    return Field(default, ge=low, le=high, gt=above, description=help, json_schema_extra={"stage": stage})
+    return Field(
+        default,
+        ge=low,
+        le=high,
+        gt=above,
+        description=help,
+        json_schema_extra={"stage": stage},
+    )
 
 
-def Bool(default: bool, *, help: str = "") -> Any:  # noqa: N802 - reads as a type in a declaration
+def Bool(default: bool, *, help: str = "") -> Any:
     """Declare a switch; switches are never searched."""
     return Field(default, description=help, json_schema_extra={"stage": ""})
 
@@ -59,7 +71,12 @@ class Parameters(BaseModel):
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some values changed, validated like a new one."""
-        return type(self)(**{**{name: getattr(self, name) for name in self.model_fields_set}, **changes})
+        return type(self)(
+            **{
+                **{name: getattr(self, name) for name in self.model_fields_set},
+                **changes,
+            }
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """All values by name, defaults included, as plain JSON types."""
@@ -124,8 +141,8 @@ class TradeRules(Parameters):
     hybrid_tier2_timeout: int = Int(3, low=0, high=1000, stage="7.3", help="bars tier 2 works; 0 = skipped")
     hybrid_tier3_timeout: int = Int(4, low=0, high=1000, stage="7.3", help="bars tier 3 works; 0 = skipped")
     hybrid_tier4_timeout: int = Int(1, low=0, high=1000, stage="7.3", help="bars tier 4 works; 0 = skipped")
-    ema_touch_tolerance: float = Float(0.0015, low=0.0, high=0.5, help="tier 1: how far beyond the anchor it bids")
-    tier2_limit_offset_atr: float = Float(0.1, low=0.0, help="tier 2: how far behind the close it bids")
+    ema_touch_tolerance: float = Float(0.0015, low=-0.5, high=0.5, help="tier 1: how far beyond the anchor it bids")
+    tier2_limit_offset_atr: float = Float(0.1, help="tier 2: how far behind the close it bids")
     tier3_vwap_band_atr: float = Float(1.0, low=0.0, help="tier 3: how far beyond the session VWAP it buys")
     max_chase_atr: float = Float(1.5, low=0.0, help="tiers 3 and 4: stand down beyond this run from the signal")
     exit_on_opposite_signal: bool = Bool(False, help="leave at the open after an opposite signal")
@@ -143,15 +160,25 @@ class ExecutionConfig(Parameters):
 
     initial_capital: float = Float(100_000.0, above=0.0, stage="", help="starting cash in quote currency")
     leverage: float = Float(1.0, above=0.0, stage="", help="largest notional per unit of equity")
-    slippage: float = Float(0.0005, low=0.0, high=0.5, stage="", help="fraction of price every taker fill is worsened by")
+    slippage: float = Float(
+        0.0005,
+        low=0.0,
+        high=0.5,
+        stage="",
+        help="fraction of price every taker fill is worsened by",
+    )
     maker_fee: float | None = Float(None, low=0.0, high=0.1, stage="", help="replaces the venue's maker rates")
     taker_fee: float | None = Float(None, low=0.0, high=0.1, stage="", help="replaces the venue's taker rates")
-    fees: FeeSchedule | None = Field(None, description="a full fee schedule instead of the venue's")
+    fees: FeeSchedule | None = Field(default=None, description="a full fee schedule instead of the venue's")
     max_participation: float | None = Float(
-        0.1, above=0.0, high=1.0, stage="", help="share of a bar's volume an entry may take; None = no cap"
+        0.1,
+        above=0.0,
+        high=1.0,
+        stage="",
+        help="share of a bar's volume an entry may take; None = no cap",
     )
-    limit_fill: Literal["through", "touch"] = Field("through", description="when a limit fills inside a bar")
-    intrabar: Literal["worst", "path", "best"] = Field("worst", description="how an unclear bar is read")
+    limit_fill: Literal["through", "touch"] = Field(default="through", description="when a limit fills inside a bar")
+    intrabar: Literal["worst", "path", "best"] = Field(default="worst", description="how an unclear bar is read")
     tick_size: float | None = Float(None, low=0.0, stage="", help="price step; None = the market's, 0 = none")
     lot_size: float | None = Float(None, low=0.0, stage="", help="quantity step; None = the market's, 0 = none")
 
@@ -183,16 +210,18 @@ class OptimizationProfile(StrEnum):
 class OptimizationConfig(Parameters):
     """How a strategy is optimized."""
 
-    profile: OptimizationProfile = Field(OptimizationProfile.BALANCED, description="trials and width of the search")
-    optuna_sampler: str = Field("TPE", description="sampler by name")
+    profile: OptimizationProfile = Field(
+        default=OptimizationProfile.BALANCED, description="trials and width of the search"
+    )
+    optuna_sampler: str = Field(default="TPE", description="sampler by name")
     multi_fidelity: bool = Bool(True, help="judge on a part of the bars first")
-    fidelity_levels: tuple[float, ...] = Field((0.33, 0.66, 1.0), description="shares of the bars per rung")
-    num_trials: int | None = Field(None, ge=1, description="trials per stage; None = the profile's")
-    seed: int = Field(42, ge=0, description="same seed, same result")
-    workers: int | None = Field(None, ge=1, description="threads; None = all cores")
-    storage: str | None = Field(None, description="where trials are kept; None = a local file")
-    timeout: float | None = Field(None, gt=0, description="seconds per stage; None = no limit")
-    objective: str = Field("sharpe_ratio", description="the reported metric that is maximised")
+    fidelity_levels: tuple[float, ...] = Field(default=(0.33, 0.66, 1.0), description="shares of the bars per rung")
+    num_trials: int | None = Field(default=None, ge=1, description="trials per stage; None = the profile's")
+    seed: int = Field(default=42, ge=0, description="same seed, same result")
+    workers: int | None = Field(default=None, ge=1, description="threads; None = all cores")
+    storage: str | None = Field(default=None, description="where trials are kept; None = a local file")
+    timeout: float | None = Field(default=None, gt=0, description="seconds per stage; None = no limit")
+    objective: str = Field(default="sharpe_ratio", description="the reported metric that is maximised")
 
     @model_validator(mode="after")
     def _levels_rise_to_one(self) -> Self:
@@ -205,14 +234,13 @@ class OptimizationConfig(Parameters):
 class WalForwardConfig(Parameters):
     """Windows of a walk-forward analysis, in calendar days."""
 
-    is_length_days: int = Field(60, ge=1, description="in-sample length")
-    oos_length_days: int = Field(20, ge=1, description="out-of-sample length")
-    stride_days: int = Field(20, ge=1, description="distance between windows")
-    min_trades_per_window: int = Field(5, ge=0, description="fewer trades: the window is kept but not scored")
+    is_length_days: int = Field(default=60, ge=1, description="in-sample length")
+    oos_length_days: int = Field(default=20, ge=1, description="out-of-sample length")
+    stride_days: int = Field(default=20, ge=1, description="distance between windows")
+    min_trades_per_window: int = Field(default=5, ge=0, description="fewer trades: the window is kept but not scored")
     reoptimize: bool = Bool(True, help="optimize in each window; off = stability check of one configuration")
     anchored: bool = Bool(False, help="every in-sample part starts at the first bar")
-    embargo: int = Field(0, ge=0, description="bars left out between in-sample and out-of-sample")
+    embargo: int = Field(default=0, ge=0, description="bars left out between in-sample and out-of-sample")
 
 
 WalkForwardConfig = WalForwardConfig
-

@@ -16,6 +16,7 @@ from barwise.core._jit import compiled_cache_is_cold
 from barwise.core.kernel import simulate
 from barwise.core.layout import (
     FILL,
+    NO_EVENT,
     PROGRAM,
     SUMMARY,
     TRADE,
@@ -23,7 +24,6 @@ from barwise.core.layout import (
     Orders,
     Records,
     event_codes,
-    NO_EVENT,
 )
 from barwise.data.candles import Candles
 from barwise.errors import BacktestError, ConfigError, DataError
@@ -41,7 +41,13 @@ _DEFAULT_ANCHOR_PERIOD = 20
 _DEFAULT_RISK_PERIOD = 14
 # Fills per program that fit without a second run of the kernel; more only cost that second run.
 _FILLS_PER_PROGRAM = 4
-_NOTHING = Records(np.empty(0, PROGRAM), np.empty(0, FILL), np.empty(0, TRADE), np.empty(0), np.empty(0))
+_NOTHING = Records(
+    np.empty(0, PROGRAM),
+    np.empty(0, FILL),
+    np.empty(0, TRADE),
+    np.empty(0),
+    np.empty(0),
+)
 
 
 def backtest(
@@ -110,7 +116,14 @@ class BacktestEngine:
         self._trade_from = trade_from
         self._check_lookahead = check_lookahead
         self._params = parameter_records(
-            3, self.strategy, {}, self.execution, self.fees, order_qty, self.prepared.ratio, self.prepared.steps
+            3,
+            self.strategy,
+            {},
+            self.execution,
+            self.fees,
+            order_qty,
+            self.prepared.ratio,
+            self.prepared.steps,
         )
         # One record per reading of unclear bars, for the band; the configured one is kept with all its records.
         self._reading = int(self._params["intrabar"][0])
@@ -131,7 +144,15 @@ class BacktestEngine:
             if reading == self._reading:
                 band[reading] = summary[0]
             else:
-                simulate(self.prepared.market, orders, self._params[reading], start, stop, _NOTHING, band[reading])
+                simulate(
+                    self.prepared.market,
+                    orders,
+                    self._params[reading],
+                    start,
+                    stop,
+                    _NOTHING,
+                    band[reading],
+                )
         return BacktestResult(
             prepared=self.prepared,
             strategy=self.strategy,
@@ -158,7 +179,13 @@ class BacktestEngine:
                 np.empty(stop - start),
             )
             simulate(
-                self.prepared.market, orders, self._params[self._reading], start, stop, records, summary[0]
+                self.prepared.market,
+                orders,
+                self._params[self._reading],
+                start,
+                stop,
+                records,
+                summary[0],
             )
             if summary["fills"][0] <= fills:
                 break
@@ -189,7 +216,8 @@ def checked_strategy(strategy: Any) -> Strategy:
         return EmaRsiAtr()
     if isinstance(strategy, type) and issubclass(strategy, Strategy):
         raise ConfigError(
-            f"{strategy.__name__} is the class; a strategy object is needed.", hint=f"pass {strategy.__name__}()."
+            f"{strategy.__name__} is the class; a strategy object is needed.",
+            hint=f"pass {strategy.__name__}().",
         )
     if not isinstance(strategy, Strategy):
         raise ConfigError(
@@ -226,10 +254,14 @@ def complete_plan(strategy: Strategy, prepared: Prepared) -> Plan:
         raise
     except Exception as error:
         raise BacktestError(
-            f"{name}.plan() failed: {type(error).__name__}: {error}", hint="the log has the traceback."
+            f"{name}.plan() failed: {type(error).__name__}: {error}",
+            hint="the log has the traceback.",
         ) from error
     if not isinstance(plan, Plan):
-        raise BacktestError(f"{name}.plan() returned {type(plan).__name__}, not a Plan.", hint="return Plan.of(entry=...).")
+        raise BacktestError(
+            f"{name}.plan() returned {type(plan).__name__}, not a Plan.",
+            hint="return Plan.of(entry=...).",
+        )
     if plan.entry.size != len(prepared.candles):
         raise BacktestError(
             f"{name}.plan() returned {plan.entry.size:,} values for {len(prepared.candles):,} bars.",

@@ -55,7 +55,12 @@ class APIError(BarwiseError):
     """
 
     def __init__(
-        self, message: str, *, hint: str = "", status: int | None = None, code: str | int | None = None
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        status: int | None = None,
+        code: str | int | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
         self.status = status

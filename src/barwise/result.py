@@ -12,8 +12,6 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from barwise.config import ExecutionConfig
 from barwise.core import metrics, tiers
 from barwise.core.layout import Exit, FloatArray, Intrabar, Outcome, Records, Status
@@ -351,7 +349,14 @@ class BacktestResult:
                 **{
                     name: float(record[name])
                     for name in (
-                        "entry_price", "exit_price", "quantity", "gross_pnl", "fees", "slippage", "funding", "net_pnl",
+                        "entry_price",
+                        "exit_price",
+                        "quantity",
+                        "gross_pnl",
+                        "fees",
+                        "slippage",
+                        "funding",
+                        "net_pnl",
                         "initial_risk",
                     )
                 },
@@ -375,7 +380,10 @@ class BacktestResult:
         """Per tier: programs, fill rate, quantity, bars to fill, shortfall, maker share, fees, drift after the fill."""
         bars = tuple(int(self.params[f"tier{tier}_bars"]) for tier in (1, 2, 3, 4))
         return tiers.tier_statistics(
-            self.records.programs, self.records.fills, self.prepared.execution_candles.close, bars
+            self.records.programs,
+            self.records.fills,
+            self.prepared.execution_candles.close,
+            bars,
         )
 
     @cached_property
@@ -392,13 +400,21 @@ class BacktestResult:
         """The trades as a polars frame, one row each, without their fills."""
         import polars
 
-        types = {str: polars.String, int: polars.Int64, float: polars.Float64, bool: polars.Boolean}
+        types = {
+            str: polars.String,
+            int: polars.Int64,
+            float: polars.Float64,
+            bool: polars.Boolean,
+        }
         schema: dict[str, Any] = {
             field.name: types.get(field.type, polars.Datetime("ms", "UTC"))  # type: ignore[arg-type]
             for field in fields(Trade)
             if field.name != "fills"
         }
-        return polars.DataFrame({name: [trade[name] for trade in self.trades] for name in schema}, schema=schema)
+        return polars.DataFrame(
+            {name: [trade[name] for trade in self.trades] for name in schema},
+            schema=schema,
+        )
 
     def equity_frame(self) -> "polars.DataFrame":
         """Equity, drawdown (percent) and close per signal bar, at its close."""
@@ -428,7 +444,10 @@ class BacktestResult:
             "last_bar": _utc(candles.time[-1]).isoformat(),
             "trade_from": self.trade_from,
             "fingerprint": candles.fingerprint,
-            "strategy": {"name": type(self.strategy).__name__, "parameters": self.strategy.to_dict()},
+            "strategy": {
+                "name": type(self.strategy).__name__,
+                "parameters": self.strategy.to_dict(),
+            },
             "execution": self.execution.to_dict(),
             "fees_schedule": self.fees_schedule.to_dict(),
             "quantity": float(self.params["quantity"]),
@@ -462,11 +481,17 @@ class BacktestResult:
     def _repr_html_(self) -> str:
         rows = (
             ("net result", f"{self.net_pnl:+,.2f} ({self.total_return:+.2f} %)"),
-            ("worst .. best order inside bars", f"{self.band.worst:+,.2f} .. {self.band.best:+,.2f}"),
+            (
+                "worst .. best order inside bars",
+                f"{self.band.worst:+,.2f} .. {self.band.best:+,.2f}",
+            ),
             ("Sharpe", f"{self.sharpe_ratio:.2f}"),
             ("max drawdown", f"{self.max_drawdown:.2f} %"),
             ("trades / win rate", f"{self.total_trades} / {self.win_rate:.0f} %"),
-            ("fees / slippage / funding", f"{self.fees:,.2f} / {self.slippage:,.2f} / {self.funding:,.2f}"),
+            (
+                "fees / slippage / funding",
+                f"{self.fees:,.2f} / {self.slippage:,.2f} / {self.funding:,.2f}",
+            ),
         )
         candles = self.candles
         title = f"{candles.exchange} {candles.symbol} {candles.timeframe} {type(self.strategy).name()}"

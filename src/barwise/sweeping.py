@@ -15,10 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from barwise.config import ExecutionConfig, TradeRules
+from barwise.config import ExecutionConfig
 from barwise.core import metrics
 from barwise.core.kernel import simulate_rows
-from barwise.core.layout import FILL, NO_EVENT, PLAN, PROGRAM, SUMMARY, TRADE, FloatArray, Records, event_codes
+from barwise.core.layout import (
+    FILL,
+    NO_EVENT,
+    PLAN,
+    PROGRAM,
+    SUMMARY,
+    TRADE,
+    FloatArray,
+    Records,
+    event_codes,
+)
 from barwise.data.candles import Candles
 from barwise.engine import (
     announce_compilation,
@@ -42,7 +52,14 @@ if TYPE_CHECKING:
 _BATCH = 8192
 # A thread takes this share of what is left; late, small shares even out rows of unequal cost.
 _SHARES_PER_THREAD = 8
-_NOTHING = Records(np.empty(0, PROGRAM), np.empty(0, FILL), np.empty(0, TRADE), np.empty(0), np.empty(0))
+_COLUMN_TYPES: dict[Any, Any] = {int: np.int64, float: np.float64, bool: np.bool_}
+_NOTHING = Records(
+    np.empty(0, PROGRAM),
+    np.empty(0, FILL),
+    np.empty(0, TRADE),
+    np.empty(0),
+    np.empty(0),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +172,14 @@ def sweep(
     )
 
 
-def _run(prepared: Prepared, planned: PlanRows, params: Any, summaries: Any, stop: int, threads: int) -> None:
+def _run(
+    prepared: Prepared,
+    planned: PlanRows,
+    params: Any,
+    summaries: Any,
+    stop: int,
+    threads: int,
+) -> None:
     """Simulate a batch; each thread takes the next share of rows until none is left."""
     n_rows = params.size
     share = max(1, -(-n_rows // (threads * _SHARES_PER_THREAD)))
@@ -179,7 +203,10 @@ def _run(prepared: Prepared, planned: PlanRows, params: Any, summaries: Any, sto
 def _columns(owner: type[Strategy], rows: Any, grid: Any) -> dict[str, Any]:
     """The varied parameters as checked arrays of one length."""
     if (rows is None) == (grid is None):
-        raise ConfigError("sweep needs either rows or grid.", hint='for example grid={"ema_fast": range(5, 30)}.')
+        raise ConfigError(
+            "sweep needs either rows or grid.",
+            hint='for example grid={"ema_fast": range(5, 30)}.',
+        )
     if grid is not None:
         values = {name: list(choices) for name, choices in grid.items()}
         table = list(itertools.product(*values.values()))
@@ -213,10 +240,15 @@ def _column(owner: type[Strategy], name: str, values: Any) -> Any:
     given = np.asarray(values)
     if given.ndim != 1 or given.dtype.kind not in "iufb":
         raise ConfigError(f"{name}: a column of numbers is needed; got {given.dtype} of shape {given.shape}.")
-    column = given.astype(kind)
+    column: Any = given.astype(kind)
     wrong = ~np.isfinite(given) | (column != given)
     for bound in field.metadata:
-        for attribute, breaks in (("ge", np.less), ("le", np.greater), ("gt", np.less_equal), ("lt", np.greater_equal)):
+        for attribute, breaks in (
+            ("ge", np.less),
+            ("le", np.greater),
+            ("gt", np.less_equal),
+            ("lt", np.greater_equal),
+        ):
             limit = getattr(bound, attribute, None)
             if limit is not None:
                 wrong |= breaks(given, limit)
@@ -230,15 +262,22 @@ def _column(owner: type[Strategy], name: str, values: Any) -> Any:
     return column
 
 
+def _shares_plans(owner: type[Strategy]) -> bool:
+    """The class has a `plan_rows` of its own."""
+    return "plan_rows" in {name for kind in owner.__mro__ if kind not in Strategy.__mro__ for name in vars(kind)}
+
+
 def _plan_rows(
-    strategy: Strategy, prepared: Prepared, varied: Mapping[str, Any], size: int, trade_from: int | None
+    strategy: Strategy,
+    prepared: Prepared,
+    varied: Mapping[str, Any],
+    size: int,
+    trade_from: int | None,
 ) -> PlanRows:
     """Plans of a batch: by the strategy's own shared method, or one plan per distinct set of signal parameters."""
     signal = strategy.signal_parameters()
     if size > 1 and type(strategy).plan_rows.__func__ is not Strategy.plan_rows.__func__:  # type: ignore[attr-defined]
-        full = {
-            name: varied[name] if name in varied else np.full(size, getattr(strategy, name)) for name in signal
-        }
+        full = {name: varied[name] if name in varied else np.full(size, getattr(strategy, name)) for name in signal}
         planned = type(strategy).plan_rows(prepared.candles.bars, prepared.session_vwap, full)
         if planned is not None:
             if trade_from is not None:
@@ -255,7 +294,10 @@ def _plan_rows(
 
 
 def _collect(
-    variants: Sequence[Strategy], prepared: Prepared, plan_of_row: Any, trade_from: int | None
+    variants: Sequence[Strategy],
+    prepared: Prepared,
+    plan_of_row: Any,
+    trade_from: int | None,
 ) -> PlanRows:
     """Plans of some strategies as one table; lines that are the same array are kept once."""
     plans = np.zeros(len(variants), PLAN)

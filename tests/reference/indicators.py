@@ -99,13 +99,15 @@ def session_vwap(
     lows: Sequence[float],
     closes: Sequence[float],
     volumes: Sequence[float],
+    utc_offset_ms: int = 0,
 ) -> list[float]:
-    """Volume-weighted typical price since the start of the UTC day; the typical price while the day has no volume."""
+    """Volume-weighted typical price since the start of the local day; the typical price while it has no volume."""
     line = []
     day, money, volume = None, 0.0, 0.0
     for t in range(len(times)):
-        if times[t] // DAY_MS != day:
-            day, money, volume = times[t] // DAY_MS, 0.0, 0.0
+        today = (times[t] + utc_offset_ms) // DAY_MS
+        if today != day:
+            day, money, volume = today, 0.0, 0.0
         typical = (highs[t] + lows[t] + closes[t]) / 3.0
         money += typical * volumes[t]
         volume += volumes[t]
@@ -123,7 +125,7 @@ def default_trade_from(rules: Mapping[str, Any]) -> int:
     return int(first)
 
 
-def ema_rsi_atr_plan(bars: Mapping[str, Any], rules: Mapping[str, Any]) -> dict[str, list[Any]]:
+def ema_rsi_atr_plan(bars: Mapping[str, Any], rules: Mapping[str, Any], utc_offset_ms: int = 0) -> dict[str, list[Any]]:
     """What the built-in strategy decides at the close of every signal bar (section 3), as the columns of a plan."""
     closes = bars["close"]
     fast, slow = ema(closes, rules["ema_fast"]), ema(closes, rules["ema_slow"])
@@ -152,6 +154,6 @@ def ema_rsi_atr_plan(bars: Mapping[str, Any], rules: Mapping[str, Any]) -> dict[
         "entry": entry,
         "exit": [0] * len(closes),
         "anchor": fast,
-        "vwap": session_vwap(bars["time"], bars["high"], bars["low"], closes, bars["volume"]),
+        "vwap": session_vwap(bars["time"], bars["high"], bars["low"], closes, bars["volume"], utc_offset_ms),
         "risk": atr(bars["high"], bars["low"], closes, rules["atr_period"]),
     }

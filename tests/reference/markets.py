@@ -80,7 +80,7 @@ def _on_grid(price: float, grid: str) -> float:
     if grid == "dyadic":
         return max(round(price * 4) / 4, 0.25)
     if grid == "cents":
-        return max(round(price * 100) * 0.01, 0.01)
+        return max(round(price * 100) / 100, 0.01)
     return price
 
 

@@ -9,6 +9,7 @@ quote currency, rates are fractions.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 NAN = math.nan
@@ -38,6 +39,11 @@ def flat_rates(maker_fee: float, taker_fee: float) -> dict[str, float]:
         "sell_order_flat": 0.0,
         "sell_order_rate": 0.0,
     }
+
+
+def on_grid(steps: int, step: float) -> float:
+    """The decimal number steps * step, as a feed would write it: 1003 steps of 0.1 are 100.3, not 100.30000000000001."""
+    return float(steps * Decimal(repr(step)))
 
 
 @dataclass
@@ -523,7 +529,6 @@ class _Run:
         position.entry_price = position.cost / position.quantity
         position.fees += fee
         position.slippage += abs(entry.price - entry.reference) * amount
-        position.see(entry.price)
         self.cash -= fee
         work.rest -= amount
         work.record.filled += amount
@@ -561,6 +566,8 @@ class _Run:
         position = self.position
         assert position is not None
         d = position.side
+        if d * (bar.open - position.stop()) <= 0:  # a fill at the open may find its stop already passed: out at once
+            return self.close_position(bar, bar.open, position.stop_reason())
         stop_hit = d * (bar.worst(d) - position.stop()) <= 0
         target_hit = self.target_reached(bar)
         if stop_hit and target_hit:
@@ -754,4 +761,5 @@ class _Run:
         if self.tick <= 0 or not math.isfinite(price):
             return price
         steps = price / self.tick
-        return (math.floor(steps + 1e-9) if d > 0 else math.ceil(steps - 1e-9)) * self.tick
+        whole = math.floor(steps + 1e-9) if d > 0 else math.ceil(steps - 1e-9)
+        return on_grid(whole, self.tick)

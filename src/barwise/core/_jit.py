@@ -55,7 +55,12 @@ def njit(function: Callable[..., Any] | None = None, /, *, parallel: bool = Fals
 
 def _compile(function: Callable[..., Any], parallel: bool) -> Any:
     # error_model "numpy": a division by zero is inf or NaN, as in the arrays around it, and costs no branch.
-    options: dict[str, Any] = {"error_model": "numpy", "nogil": True, "fastmath": False, "parallel": parallel}
+    options: dict[str, Any] = {
+        "error_model": "numpy",
+        "nogil": True,
+        "fastmath": False,
+        "parallel": parallel,
+    }
     try:
         dispatcher = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no folder of this machine can be written to: compile in every process rather than refuse

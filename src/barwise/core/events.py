@@ -8,13 +8,11 @@ passes.
 import numpy as np
 
 from barwise.core._jit import njit
-from barwise.core.layout import BoolArray, ByteArray, FloatArray, IntArray, NDArray
+from barwise.core.layout import BoolArray, ByteArray, FloatArray, Int32Array, IntArray
 
 
 @njit
-def crossings(
-    lines: FloatArray, upper: IntArray, lower: IntArray
-) -> tuple[IntArray, NDArray[np.int32], NDArray[np.int8]]:
+def crossings(lines: FloatArray, upper: IntArray, lower: IntArray) -> tuple[IntArray, Int32Array, ByteArray]:
     """Where line `upper[j]` crosses line `lower[j]`, for every pair j.
 
     Args:
@@ -53,10 +51,10 @@ def crossings(
 
 @njit
 def filtered_events(
-    lines: FloatArray, close: FloatArray, offsets: IntArray, cross_bars: NDArray[np.int32],
-    cross_sides: NDArray[np.int8], pair_of_row: IntArray, trend: IntArray, lowest: IntArray, highest: IntArray,
+    lines: FloatArray, close: FloatArray, offsets: IntArray, cross_bars: Int32Array,
+    cross_sides: ByteArray, pair_of_row: IntArray, trend: IntArray, lowest: IntArray, highest: IntArray,
     use_trend: BoolArray, use_rsi: BoolArray, long_threshold: FloatArray, short_threshold: FloatArray,
-) -> tuple[IntArray, IntArray, NDArray[np.int32], ByteArray]:  # fmt: skip
+) -> tuple[IntArray, IntArray, Int32Array, ByteArray]:  # fmt: skip
     """The crossings of each row's pair that pass the row's trend and RSI filters, as events.
 
     Args:
@@ -80,7 +78,11 @@ def filtered_events(
     for row in range(n_rows):
         first[row] = at
         pair = pair_of_row[row]
-        trend_line, low_line, high_line = lines[trend[row]], lines[lowest[row]], lines[highest[row]]
+        trend_line, low_line, high_line = (
+            lines[trend[row]],
+            lines[lowest[row]],
+            lines[highest[row]],
+        )
         for j in range(offsets[pair], offsets[pair + 1]):
             t = cross_bars[j]
             side = cross_sides[j]

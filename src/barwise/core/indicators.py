@@ -291,8 +291,7 @@ def adx(high: FloatArray, low: FloatArray, close: FloatArray, n: int) -> tuple[F
     """+DI and -DI, first at index n, and ADX, first at index 2n - 1, all in 0..100.
 
     Source: Wilder (1978), with TA-Lib's seeds: the sums over bars 1..n-1 carry the first index, and the first ADX is
-    the mean of n DX. Where the true range has been 0, both DI are 0; where both are 0, DX counts 0 in the seed and
-    the ADX stays what it was afterwards.
+    the mean of n DX. While the true range has been 0 both DI are 0, and while both DI have been 0 so is DX.
     """
     size = len(close)
     first = _first_complete(high, low, close)
@@ -331,7 +330,7 @@ def adx(high: FloatArray, low: FloatArray, close: FloatArray, n: int) -> tuple[F
         if age < 2 * n:
             seed += direction
             level = seed / n
-        elif total != 0.0:
+        else:
             level += share * (direction - level)
         if age >= 2 * n - 1:
             strength[i] = level
@@ -377,7 +376,12 @@ def supertrend(
 
 @njit
 def session_vwap(
-    time: IntArray, high: FloatArray, low: FloatArray, close: FloatArray, volume: FloatArray, utc_offset_ms: int
+    time: IntArray,
+    high: FloatArray,
+    low: FloatArray,
+    close: FloatArray,
+    volume: FloatArray,
+    utc_offset_ms: int,
 ) -> FloatArray:
     """Volume-weighted mean of the typical price (h + l + c) / 3 since local midnight, from index 0.
 
@@ -416,3 +420,9 @@ def crossed_above(a: FloatArray, b: FloatArray) -> BoolArray:
     for i in range(1, size):
         out[i] = a[i - 1] <= b[i - 1] and a[i] > b[i]
     return out
+
+
+@njit
+def crossed_below(a: FloatArray, b: FloatArray) -> BoolArray:
+    """True where a[i-1] >= b[i-1] and a[i] < b[i]; false wherever one of the four is NaN."""
+    return crossed_above(b, a)

@@ -10,8 +10,6 @@ Only scalars live in the bar loop. Arrays cross a function boundary at events al
 program), which are rare; per bar that would cost five to twelve times (benchmarks/kernel.py).
 """
 
-import math
-
 import numpy as np
 
 from barwise.core._jit import njit
@@ -19,97 +17,42 @@ from barwise.core.layout import (
     CLOSE_LONG,
     CLOSE_SHORT,
     Exit,
-    Intrabar,
     Market,
     Orders,
     Outcome,
     Records,
     Status,
 )
+from barwise.core.rules import (
+    STOP,
+    TARGET,
+    away_from_market,
+    floor_to_step,
+    order_fee,
+    read_bar,
+)
 
 # Numba freezes plain integers; members of an IntEnum would not be.
-_FILLED, _TIMEOUT, _CHASE = int(Outcome.FILLED), int(Outcome.TIMEOUT), int(Outcome.CHASE)
+_FILLED, _TIMEOUT, _CHASE = (
+    int(Outcome.FILLED),
+    int(Outcome.TIMEOUT),
+    int(Outcome.CHASE),
+)
 _MARGIN, _REVERSED = int(Outcome.MARGIN), int(Outcome.REVERSED)
 _POSITION_CLOSED, _PROGRAM_CUT = int(Outcome.POSITION_CLOSED), int(Outcome.END_OF_DATA)
 _STOP_LOSS, _TRAILING_STOP = int(Exit.STOP_LOSS), int(Exit.TRAILING_STOP)
-_TRAILING_TAKE_PROFIT, _TAKE_PROFIT = int(Exit.TRAILING_TAKE_PROFIT), int(Exit.TAKE_PROFIT)
+_TRAILING_TAKE_PROFIT, _TAKE_PROFIT = (
+    int(Exit.TRAILING_TAKE_PROFIT),
+    int(Exit.TAKE_PROFIT),
+)
 _OPPOSITE_SIGNAL, _STRATEGY_EXIT = int(Exit.OPPOSITE_SIGNAL), int(Exit.STRATEGY_EXIT)
 _END_OF_DATA, _RUIN_EXIT = int(Exit.END_OF_DATA), int(Exit.RUINED)
-_WORST, _PATH, _BEST = int(Intrabar.WORST), int(Intrabar.PATH), int(Intrabar.BEST)
 _COMPLETED, _RUINED = int(Status.COMPLETED), int(Status.RUINED)
 
 # How the entry fill of this bar came about; it decides what the rest of the bar may do (section 6).
 _NO_FILL, _AT_OPEN, _AT_LIMIT, _SLICE = 0, 1, 2, 3
-# What the bar after a look at stop and target says: nothing reached, the stop, or the target.
-_NEITHER, _STOP, _TARGET = 0, 1, 2
-# A lot or tick that is reached up to this share of itself counts as reached: 0.3 / 0.1 is 2.9999999999999996.
-_STEP_TOLERANCE = 1e-9
 # A rest below this share of the order is rounding, not a quantity.
 _DUST = 1e-12
-
-
-@njit
-def floor_to_step(value: float, step: float) -> float:
-    """The largest multiple of `step` not above `value`; `value` itself where step is 0."""
-    if step <= 0.0:
-        return value
-    return math.floor(value / step + _STEP_TOLERANCE) * step
-
-
-@njit
-def away_from_market(price: float, buys: bool, tick: float) -> float:
-    """A limit price on the tick grid: a buy is rounded down, a sell up (section 4)."""
-    if tick <= 0.0:
-        return price
-    if buys:
-        return math.floor(price / tick + _STEP_TOLERANCE) * tick
-    return math.ceil(price / tick - _STEP_TOLERANCE) * tick
-
-
-@njit
-def read_bar(
-    d: float, o: float, fav: float, adv: float, c: float, stop: float, target: float, at_limit: bool, touch: bool,
-    intrabar: int,
-) -> tuple[int, bool]:  # fmt: skip
-    """Which of stop and target a position met inside a bar (section 6, rules 3 and 4 and the three readings).
-
-    Args:
-        fav, adv: The bar's most favourable and most adverse price (high and low for a long).
-        target: NaN where no target is in force.
-        at_limit: The position's last fill was a limit inside this bar; else it was held from the open on.
-
-    Returns:
-        (_NEITHER | _STOP | _TARGET, the bar left the order of events open).
-    """
-    stopped = d * (adv - stop) <= 0.0
-    reached = d * (fav - target) > 0.0 or (touch and fav == target)
-    if not reached:
-        return (_STOP if stopped else _NEITHER), False
-    favourable_first = abs(fav - o) < abs(o - adv)
-    if at_limit:
-        beyond = d * (c - target) > 0.0  # it closed beyond the target, so the extreme came after the fill
-        if not stopped:
-            if beyond:
-                return _TARGET, False
-            # The extreme came before the fill unless the adverse extreme, which brought the fill, came first.
-            if intrabar == _BEST or (intrabar == _PATH and not favourable_first):
-                return _TARGET, True
-            return _NEITHER, True
-        # On the path the stop is met on the same leg as the limit, before any later favourable extreme.
-        return (_TARGET if intrabar == _BEST else _STOP), True
-    if not stopped:
-        return _TARGET, False
-    if intrabar == _BEST or (intrabar == _PATH and favourable_first):
-        return _TARGET, True
-    return _STOP, True
-
-
-@njit
-def order_fee(p, buys: bool, maker: bool, notional: float) -> float:  # type: ignore[no-untyped-def]
-    """Fee of one fill: the side's rate on notional plus the venue's per-order part (section 7)."""
-    if buys:
-        return notional * (p.buy_maker if maker else p.buy_taker) + min(p.buy_order_flat, p.buy_order_rate * notional)
-    return notional * (p.sell_maker if maker else p.sell_taker) + min(p.sell_order_flat, p.sell_order_rate * notional)
 
 
 @njit
@@ -261,6 +204,7 @@ def simulate(  # type: ignore[no-untyped-def]
     q = 0.0
     d = 0.0
     E = 0.0
+    cost = 0.0
     A = 0.0
     B = 0.0
     T = np.nan
@@ -301,9 +245,9 @@ def simulate(  # type: ignore[no-untyped-def]
             while event < n_events:
                 s = event_bar[event]
                 side = (event_code[event] & 3) - 1
-                if (side > 0 and allow_long) or (side < 0 and allow_short):
-                    if s >= stop - 1 or (act[s] < act[s + 1] and risks[s] >= 0.0):
-                        break
+                allowed = (side > 0 and allow_long) or (side < 0 and allow_short)
+                if s >= stop - 1 or (allowed and act[s] < act[s + 1] and risks[s] >= 0.0):
+                    break
                 event += 1
             if event >= n_events or event_bar[event] >= stop - 1:
                 break
@@ -360,10 +304,10 @@ def simulate(  # type: ignore[no-untyped-def]
                 else:  # rules 3 and 4
                     met, unclear = read_bar(d, o, fav, adv, c, S, T, False, touch, intrabar)
                     ambiguous = ambiguous or unclear
-                    if met == _STOP:
+                    if met == STOP:
                         reason = _STOP_LOSS
                         reference = S
-                    elif met == _TARGET:
+                    elif met == TARGET:
                         reason = _TAKE_PROFIT
                         reference = T
                         maker = True
@@ -376,6 +320,7 @@ def simulate(  # type: ignore[no-untyped-def]
                         funding_paid, ambiguous,
                     )  # fmt: skip
                     q = 0.0
+                    carried = False
                     if working:
                         outcome = _REVERSED if entry == -d else _POSITION_CLOSED
                         end_program(summary, programs, i, filled, mean_entry, outcome)
@@ -386,9 +331,7 @@ def simulate(  # type: ignore[no-untyped-def]
                 if entry == -d:
                     end_program(summary, programs, i, filled, mean_entry, _REVERSED)
                     working = False
-                elif q == 0.0 and (
-                    (d > 0.0 and (leave & CLOSE_LONG) != 0) or (d < 0.0 and (leave & CLOSE_SHORT) != 0)
-                ):
+                elif q == 0.0 and ((d > 0.0 and (leave & CLOSE_LONG) != 0) or (d < 0.0 and (leave & CLOSE_SHORT) != 0)):
                     end_program(summary, programs, i, filled, mean_entry, _REVERSED)
                     working = False
                     may_start = False
@@ -422,7 +365,11 @@ def simulate(  # type: ignore[no-untyped-def]
                         tier_left = p.tier1_bars
                     elif tier == 2:
                         tier_left = p.tier2_bars
-                        P2 = away_from_market(signal_close[k] - d * p.tier2_limit_offset_atr * A, d > 0.0, tick)
+                        P2 = away_from_market(
+                            signal_close[k] - d * p.tier2_limit_offset_atr * A,
+                            d > 0.0,
+                            tick,
+                        )
                     elif tier == 3:
                         tier_left = p.tier3_bars
                     elif tier == 4:
@@ -441,7 +388,11 @@ def simulate(  # type: ignore[no-untyped-def]
                 if tier <= 2:
                     P = P2
                     if tier == 1:
-                        P = away_from_market(anchors[k] * (1.0 + d * p.ema_touch_tolerance), d > 0.0, tick)
+                        P = away_from_market(
+                            anchors[k] * (1.0 + d * p.ema_touch_tolerance),
+                            d > 0.0,
+                            tick,
+                        )
                     adv = l if d > 0.0 else h
                     if d * (o - P) <= 0.0:
                         how = _AT_OPEN
@@ -479,7 +430,7 @@ def simulate(  # type: ignore[no-untyped-def]
                         room = leverage * (cash + d * q * (price - E)) / price - q
                         if want > room:
                             want = floor_to_step(room, lot)
-                        if want <= 0.0:
+                        if want <= _DUST * p.quantity:
                             how = _NO_FILL
                             end_program(summary, programs, i, filled, mean_entry, _MARGIN)
                             working = False
@@ -504,6 +455,7 @@ def simulate(  # type: ignore[no-untyped-def]
                     cash -= fee
                     if q == 0.0:
                         E = price
+                        cost = price * want
                         B = price
                         best = price
                         worst = price
@@ -518,7 +470,8 @@ def simulate(  # type: ignore[no-untyped-def]
                         funding_paid = 0.0
                         ambiguous = False
                     else:
-                        E = (E * q + price * want) / (q + want)
+                        cost += price * want
+                        E = cost / (q + want)
                     q += want
                     entry_fees += fee
                     slippage_paid += abs(price - reference) * want
@@ -546,12 +499,15 @@ def simulate(  # type: ignore[no-untyped-def]
                 else:
                     fav = l
                     adv = h
-                met, unclear = read_bar(d, o, fav, adv, c, S, T, how == _AT_LIMIT, touch, intrabar)
+                passed = how == _AT_OPEN and d * (o - S) <= 0.0  # opened beyond its own stop: out at the open
+                met, unclear = STOP, False
+                if not passed:
+                    met, unclear = read_bar(d, o, fav, adv, c, S, T, how == _AT_LIMIT, touch, intrabar)
                 ambiguous = ambiguous or unclear
-                if met == _STOP:
+                if met == STOP:
                     reason = _STOP_LOSS if S == stop0 else trail_kind
-                    reference = S
-                elif met == _TARGET:
+                    reference = o if passed else S
+                elif met == TARGET:
                     reason = _TAKE_PROFIT
                     reference = T
                     maker = True
@@ -641,8 +597,7 @@ def simulate(  # type: ignore[no-untyped-def]
             if equity > peak:
                 peak = equity
             else:
-                if peak - equity > max_drawdown_money:
-                    max_drawdown_money = peak - equity
+                max_drawdown_money = max(max_drawdown_money, peak - equity)
                 if peak - equity > max_drawdown * peak:
                     max_drawdown = (peak - equity) / peak
         if wants_equity:
@@ -690,6 +645,10 @@ def simulate_rows(  # type: ignore[no-untyped-def]
         a = plan.first_event
         b = a + plan.events
         orders = Orders(
-            event_bars[a:b], event_codes[a:b], lines[plan.anchor_line], lines[plan.vwap_line], lines[plan.risk_line]
+            event_bars[a:b],
+            event_codes[a:b],
+            lines[plan.anchor_line],
+            lines[plan.vwap_line],
+            lines[plan.risk_line],
         )
         simulate(market, orders, params[row], plan.start, stop, nothing, summaries[row])

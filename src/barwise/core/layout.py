@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray: TypeAlias = NDArray[np.float64]
+Int32Array: TypeAlias = NDArray[np.int32]
 IntArray: TypeAlias = NDArray[np.int64]
 ByteArray: TypeAlias = NDArray[np.int8]
+RecordArray: TypeAlias = NDArray[np.void]
 BoolArray: TypeAlias = NDArray[np.bool_]
 
 
@@ -76,7 +78,10 @@ PARAMS = np.dtype(
         ("initial_capital", np.float64),
         ("leverage", np.float64),
         ("slippage", np.float64),
-        ("max_participation", np.float64),  # share of a bar's volume an entry may take; inf = no cap
+        (
+            "max_participation",
+            np.float64,
+        ),  # share of a bar's volume an entry may take; inf = no cap
         ("tick_size", np.float64),  # 0 = prices are not rounded
         ("lot_size", np.float64),  # 0 = quantities are not rounded
         ("buy_maker", np.float64),  # fee rates on notional
@@ -135,7 +140,10 @@ PROGRAM = np.dtype(
         ("atr", np.float64),  # A = risk line at the signal
         ("quantity", np.float64),  # ordered
         ("filled", np.float64),
-        ("entry_price", np.float64),  # quantity-weighted mean of the fills; NaN where there is none
+        (
+            "entry_price",
+            np.float64,
+        ),  # quantity-weighted mean of the fills; NaN where there is none
         ("side", np.int8),
         ("outcome", np.int8),  # Outcome
     ],
@@ -162,16 +170,25 @@ TRADE = np.dtype(
         ("program", np.int64),
         ("entry_bar", np.int64),
         ("exit_bar", np.int64),
-        ("entry_signal_bar", np.int64),  # signal bar that contains the entry; bars held = the difference
+        (
+            "entry_signal_bar",
+            np.int64,
+        ),  # signal bar that contains the entry; bars held = the difference
         ("exit_signal_bar", np.int64),
         ("quantity", np.float64),
         ("entry_price", np.float64),
         ("exit_price", np.float64),
         ("exit_reference", np.float64),  # exit price before slippage
-        ("initial_risk", np.float64),  # distance from entry price to the first stop, per unit
+        (
+            "initial_risk",
+            np.float64,
+        ),  # distance from entry price to the first stop, per unit
         ("stop_price", np.float64),  # stop in force when the trade was closed
         ("target_price", np.float64),  # NaN where trailing had dropped it
-        ("best_price", np.float64),  # most favourable and most adverse price the position provably saw
+        (
+            "best_price",
+            np.float64,
+        ),  # most favourable and most adverse price the position provably saw
         ("worst_price", np.float64),
         ("fees", np.float64),  # entry and exit
         ("slippage", np.float64),  # money lost to slippage; part of gross_pnl
@@ -225,7 +242,6 @@ SUMMARY = np.dtype(
 )
 
 
-
 class Market(NamedTuple):
     """Execution bars as the kernel reads them, and how they nest in the signal bars.
 
@@ -247,7 +263,7 @@ class Market(NamedTuple):
 class Orders(NamedTuple):
     """One plan as the kernel reads it: signals as a short sorted list of events, lines as columns per signal bar."""
 
-    event_bar: NDArray[np.int32]  # signal bar of the event, strictly increasing
+    event_bar: Int32Array  # signal bar of the event, strictly increasing
     event_code: ByteArray  # see `event_codes`
     anchor: FloatArray
     vwap: FloatArray
@@ -257,9 +273,9 @@ class Orders(NamedTuple):
 class Records(NamedTuple):
     """Where a run leaves its records; empty arrays keep nothing, full ones keep counting in the summary."""
 
-    programs: NDArray[np.void]
-    fills: NDArray[np.void]
-    trades: NDArray[np.void]
+    programs: RecordArray
+    fills: RecordArray
+    trades: RecordArray
     equity: FloatArray  # per signal bar start .. stop-1, at its close
     low_mark: FloatArray  # the same at the worst price the position provably saw within the bar
 
@@ -272,7 +288,8 @@ CLOSE_SHORT = 8
 def event_codes(entry: ByteArray, leave: ByteArray) -> ByteArray:
     """Pack entry signals (-1, 0, +1) and exit signals (0 none, +1 closes a long, -1 a short, 2 either), one per bar."""
     closes = CLOSE_LONG * ((leave == 1) | (leave == 2)) + CLOSE_SHORT * ((leave == -1) | (leave == 2))
-    return (entry + 1 + closes).astype(np.int8)
+    packed: ByteArray = (entry + 1 + closes).astype(np.int8)
+    return packed
 
 
 NO_EVENT = 1  # the code of a bar with neither entry nor exit

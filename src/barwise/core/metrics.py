@@ -1,26 +1,26 @@
 """Metrics: what a run's sums, its equity curve and its trades say, each with a rule for the case where it says nothing.
 
 Three sources, three functions. `headline` reads SUMMARY records and is used for one run and for a sweep alike, so that
-the best row of a sweep and the single run of the same parameters show the same number to the bit. `path_metrics` needs the
-equity curve, `trade_metrics` the trades; both are for single runs.
+the best row of a sweep and the single run of the same parameters show the same number to the bit. `path_metrics` needs
+the equity curve, `trade_metrics` the trades; both are for single runs.
 
-Units: returns, rates, shares and drawdowns are PERCENT, money is quote currency, ratios are plain, times are ms UTC of a
-bar's open. Where a metric is undefined, `headline` holds 0.0 and `undefined` the reason; the dicts of single runs hold
-None and the reason under "undefined". Nothing here is ever infinite or NaN. The table of all rules is docs/metrics.md.
+Units: returns, rates, shares and drawdowns are PERCENT, money is quote currency, ratios are plain, times are ms UTC of
+a bar's open. Where a metric is undefined, `headline` holds 0.0 and `undefined` the reason; the dicts of single runs
+hold None and the reason under "undefined". Nothing here is ever infinite or NaN. The table of all rules is
+docs/metrics.md.
 """
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from barwise.core.layout import BoolArray, Exit, FloatArray, IntArray, Status
+from barwise.core.layout import BoolArray, Exit, FloatArray, IntArray, RecordArray, Records, Status
 from barwise.errors import DataError
 from barwise.timeframe import DAY_MS, Calendar
 
-Records: TypeAlias = NDArray[np.void]
 Column: TypeAlias = NDArray[Any]
 
 YEAR_MS = 365.2425 * DAY_MS
@@ -31,14 +31,65 @@ _EPSILON = float(np.finfo(np.float64).eps)
 _RESOLUTION = 4.0 * _EPSILON
 # Growth beyond this factor has no yearly rate that a float can hold (30 days compound twelve times).
 _LARGEST_GROWTH = 1e25
-_SHORT_SPAN = "the span is shorter than 30 days"
+
+
+class Run(Protocol):
+    """What `all_metrics` reads of a result: its records, and the bars they are about."""
+
+    @property
+    def candles(self) -> Any:
+        """Signal candles: time, close, timeframe, calendar."""
+
+    @property
+    def trade_from(self) -> int:
+        """First bar the metrics cover."""
+
+    @property
+    def initial_capital(self) -> float:
+        """In quote currency."""
+
+    @property
+    def summary(self) -> Any:
+        """SUMMARY records of shape (1,)."""
+
+    @property
+    def records(self) -> Records:
+        """Programs, fills, trades, equity."""
+
+
+def all_metrics(run: Run) -> dict[str, Any]:
+    """Every metric of one run by name, as plain JSON types.
+
+    Returns:
+        `headline`, then `path_metrics`, `trade_metrics` and `buy_and_hold` (under its own name); where two of them have
+        a name, the headline's value is meant. None where undefined, the reason under "undefined".
+    """
+    candles, capital = run.candles, run.initial_capital
+    time, close = candles.time[run.trade_from :], candles.close[run.trade_from :]
+    bars_per_year = candles.timeframe.bars_per_year(candles.calendar)
+    years = elapsed_years(time, candles.timeframe.ms)
+    records = run.records
+    reasons = undefined(run.summary, capital, bars_per_year, years)
+    found: dict[str, Any] = {
+        name: None if name in reasons else column[0].item()
+        for name, column in headline(run.summary, capital, bars_per_year, years).items()
+    }
+    path = path_metrics(time, records.equity, records.low_mark, candles.timeframe.ms, candles.calendar, capital)
+    trades = trade_metrics(records.trades)
+    for part in (path, trades):
+        further = part.pop("undefined")
+        reasons |= {name: reason for name, reason in further.items() if name not in found}
+        found |= {name: value for name, value in part.items() if name not in found}
+    found["buy_and_hold"] = buy_and_hold(close, bars_per_year, years)
+    found["undefined"] = reasons
+    return found
 
 
 # -- One run or a sweep, from the sums of SUMMARY ----------------------------------------------------------------------
 
 
 def headline(
-    summaries: Records, initial_capital: float | FloatArray, bars_per_year: float, years: float | FloatArray
+    summaries: RecordArray, initial_capital: float | FloatArray, bars_per_year: float, years: float | FloatArray
 ) -> dict[str, Column]:
     """The metrics of every row, one array per name; 0.0 where a metric is undefined.
 
@@ -49,84 +100,106 @@ def headline(
         years: Elapsed years of every row, or one for all; see `elapsed_years`.
 
     Returns:
-        Columns of length `rows`. A row's values do not depend on the other rows.
+        Columns of length `rows`. A row's values do not depend on the other rows. Columns of sums and counts are views
+        of `summaries`.
     """
     return _measure(summaries, initial_capital, bars_per_year, years)[0]
 
 
 def undefined(
-    summary: Records, initial_capital: float, bars_per_year: float, years: float, row: int = 0
+    summary: RecordArray, initial_capital: float, bars_per_year: float, years: float, row: int = 0
 ) -> dict[str, str]:
     """Which headline metrics of one row are undefined, and why; arguments as in `headline`."""
     _, has_base, holds = _measure(summary[row : row + 1], initial_capital, bars_per_year, years)
     return {
-        name: "the value is too large to hold" if has_base[name][0] else _why(name, summary[row], years)
-        for name, defined in holds.items()
-        if not defined[0]
+        name: "the value is too large to hold" if based else _why(name, summary[row], years)
+        for name, based, defined in zip(_RATIOS, has_base[:, 0], holds[:, 0], strict=True)
+        if not defined
     }
 
 
+# The order of the quotients in `_measure`, and the factor of their numerators.
+_RATIOS = {
+    "win_rate": 100.0,
+    "expectancy": 1.0,
+    "expectancy_r": 1.0,
+    "exposure": 100.0,
+    "maker_share": 100.0,
+    "fill_rate": 100.0,
+    "total_return": 100.0,
+    "turnover_ratio": 1.0,
+    "volatility": 100.0,
+    "sharpe_ratio": 1.0,
+    "sortino_ratio": 1.0,
+    "omega_ratio": 1.0,
+    "skewness": 1.0,
+    "kurtosis": 1.0,
+    "sqn": 1.0,
+    "profit_factor": 1.0,
+    "recovery_factor": 1.0,
+    "calmar_ratio": 1.0,
+    "cagr": 100.0,
+}
+_FACTORS = np.array(list(_RATIOS.values()))[:, np.newaxis]
+_RUINED = int(Status.RUINED)
+
+
 def _measure(
-    s: Records, initial_capital: float | FloatArray, bars_per_year: float, years: float | FloatArray
-) -> tuple[dict[str, Column], dict[str, BoolArray], dict[str, BoolArray]]:
-    """All columns; of those that can be undefined, where the denominator is positive, and where the value holds."""
-    trades, bars, net, final = s["trades"], s["bars"], s["net_pnl"], s["final_equity"]
-    square, drawdown = s["return_square"], s["max_drawdown"]
-    root = math.sqrt(bars_per_year)
+    s: RecordArray, initial_capital: float | FloatArray, bars_per_year: float, years: float | FloatArray
+) -> tuple[dict[str, Column], BoolArray, BoolArray]:
+    """All columns; and per ratio and row whether its denominator is positive, and whether its value can be held."""
+    bars, trades = s["bars"].astype(np.float64), s["trades"].astype(np.float64)
+    total, square, cube, fourth = s["return_sum"], s["return_square"], s["return_cube"], s["return_fourth"]
+    downside, r_sum, drawdown, net = s["downside_sum"], s["r_sum"], s["max_drawdown"], s["net_pnl"]
     capital = np.full(len(s), initial_capital, dtype=np.float64)
-    with np.errstate(all="ignore"):  # what is not finite is caught below, in one place
-        count = np.maximum(bars, 1)
-        mean = s["return_sum"] / count
-        central = _central_square(s["return_sum"], square, mean, bars, _RESOLUTION)
-        deviation = np.sqrt(central / np.maximum(bars - 1, 1))
-        annual_mean = mean * root
+    root = math.sqrt(bars_per_year)
+    with np.errstate(all="ignore"):  # whatever is not finite is caught below, in one place
+        count = np.maximum(bars, 1.0)
+        mean = total / count
+        central = _central_square(total, square, mean, count, _RESOLUTION)
+        deviation = np.sqrt(central / np.maximum(bars - 1.0, 1.0))
         # Central moments of order 2 to 4 from the power sums (population moments, as the PSR takes them).
         second = central / count
         mean_square = mean * mean
-        third = (s["return_cube"] - 3.0 * mean * square) / count + 2.0 * mean * mean_square
-        fourth = (
-            s["return_fourth"] - 4.0 * mean * s["return_cube"] + 6.0 * mean_square * square
-        ) / count - 3.0 * mean_square * mean_square
-        second_square = second * second
-        # A fall or a loss within the rounding of one return is none.
+        third = (cube - 3.0 * mean * square) / count + 2.0 * mean * mean_square
+        fourth = (fourth - 4.0 * mean * cube + 6.0 * mean_square * square) / count - 3.0 * mean_square * mean_square
+        annual_mean = mean * root
+        # A loss or a fall within the rounding of one return is none.
         loses = s["downside_square"] > bars * _RESOLUTION**2
         falls = drawdown > _RESOLUTION
-        mean_r = s["r_sum"] / np.maximum(trades, 1)
-        deviation_r = np.sqrt(
-            _central_square(s["r_sum"], s["r_square"], mean_r, trades, 0.0) / np.maximum(trades - 1, 1)
-        )
-        cagr, has_cagr = annual_growth(final, capital, years)
-
-        ratios = {
-            "win_rate": (100.0 * s["wins"], trades),
-            "total_return": (100.0 * (final - capital), capital),
-            "sharpe_ratio": (annual_mean, deviation),
-            "sortino_ratio": (annual_mean, np.sqrt(s["downside_square"] / count) * loses),
-            "omega_ratio": (np.maximum(s["return_sum"] - s["downside_sum"], 0.0), -s["downside_sum"] * loses),
-            "volatility": (100.0 * root * deviation, bars > 1),
-            "recovery_factor": (net, s["max_drawdown_money"] * falls),
-            "profit_factor": (s["win_pnl"], -s["loss_pnl"]),
-            "expectancy": (net, trades),
-            "expectancy_r": (s["r_sum"], trades),
-            "sqn": (np.sqrt(trades) * mean_r, deviation_r),
-            "calmar_ratio": (cagr, 100.0 * drawdown * (falls & has_cagr)),
-            "exposure": (100.0 * s["bars_in_position"], bars),
-            "maker_share": (100.0 * s["maker_fills"], s["fills"]),
-            "fill_rate": (100.0 * s["programs_filled"], s["programs"]),
-            "skewness": (third, second * np.sqrt(second)),
-            "kurtosis": (fourth, second_square),
-            "turnover_ratio": (s["turnover"], capital),
-        }
+        trade_count = np.maximum(trades, 1.0)
+        mean_r = r_sum / trade_count
+        central_r = _central_square(r_sum, s["r_square"], mean_r, trade_count, 0.0)
+        growth = _annual_growth(s["final_equity"] / capital, years)
+        has_growth = growth >= -1.0
+        quotients = np.array(
+            [
+                s["wins"], net, r_sum, s["bars_in_position"], s["maker_fills"], s["programs_filled"],
+                s["final_equity"] - capital, s["turnover"],
+                deviation * root, annual_mean, annual_mean, np.maximum(total - downside, 0.0), third, fourth,
+                np.sqrt(trades) * mean_r, s["win_pnl"], net, 100.0 * growth, growth,
+            ],
+            dtype=np.float64,
+        )  # fmt: skip
         # Every denominator is a count, a deviation or a loss: positive, or the ratio is undefined.
-        quotients = np.array([top for top, _ in ratios.values()], dtype=np.float64)
-        bottoms = np.array([bottom for _, bottom in ratios.values()], dtype=np.float64)
+        bottoms = np.array(
+            [
+                trades, trades, trades, bars, s["fills"], s["programs"],
+                capital, capital,
+                bars > 1.0, deviation, np.sqrt(s["downside_square"] / count) * loses, -downside * loses,
+                second * np.sqrt(second), second * second,
+                np.sqrt(central_r / np.maximum(trades - 1.0, 1.0)), -s["loss_pnl"], s["max_drawdown_money"] * falls,
+                100.0 * drawdown * (falls & has_growth), has_growth,
+            ],
+            dtype=np.float64,
+        )  # fmt: skip
+        quotients *= _FACTORS
         has_base = bottoms > 0.0
         np.divide(quotients, bottoms, out=quotients, where=has_base)
         holds = has_base & np.isfinite(quotients)
         quotients[~holds] = 0.0
-
     columns: dict[str, Column] = {
-        "total_trades": trades,
+        "total_trades": s["trades"],
         "winning_trades": s["wins"],
         "losing_trades": s["losses"],
         "ambiguous_trades": s["ambiguous"],
@@ -137,52 +210,57 @@ def _measure(
         "fees": s["fees"],
         "slippage": s["slippage"],
         "funding": s["funding"],
-        "final_equity": final,
+        "final_equity": s["final_equity"],
         "turnover": s["turnover"],
         "max_drawdown": 100.0 * drawdown,
-        "cagr": cagr,
-        "ruined": s["status"] == Status.RUINED,
+        "ruined": s["status"] == _RUINED,
     }
-    columns.update(zip(ratios, quotients, strict=True))
-    bases = dict(zip(ratios, has_base, strict=True))
-    defined = dict(zip(ratios, holds, strict=True))
-    bases["cagr"] = np.zeros(len(s), dtype=np.bool_)
-    defined["cagr"] = has_cagr
-    return columns, bases, defined
+    columns.update(zip(_RATIOS, quotients, strict=True))
+    return columns, has_base, holds
 
 
 def _central_square(
-    total: FloatArray, square: FloatArray, mean: FloatArray, count: IntArray, resolution: float
+    total: FloatArray, square: FloatArray, mean: FloatArray, count: FloatArray, resolution: float
 ) -> FloatArray:
     """Sum of squared deviations from the mean out of power sums, 0 where it cannot be told from rounding.
 
     The difference `square - total * mean` of two sums over n values carries an error of up to 1.5 * n * eps of `square`
-    (n additions each, of relative error eps/2), so anything below 4 * n * eps of it counts as no deviation. That still tells
-    apart all series whose mean is less than 1 / sqrt(4 * n * eps) deviations: 46,000 for a year of minutes.
+    (n additions each, of relative error eps/2), so anything below 4 * n * eps of it counts as no deviation. That still
+    tells apart every series whose mean is less than 1 / sqrt(4 * n * eps) deviations: 46,000 for a year of minutes.
 
     Args:
+        count: Number of values, >= 1.
         resolution: The error of a single value, absolute; a smaller deviation counts as none.
     """
     central = square - total * mean
-    noise = (4.0 * _EPSILON) * count * square + count * (resolution * resolution)
-    return np.where(central > noise, central, 0.0)
+    noise = ((4.0 * _EPSILON) * square + resolution * resolution) * count
+    result: FloatArray = central * (central > noise)
+    return result
 
 
-def annual_growth(
-    final: FloatArray, initial: float | FloatArray, years: float | FloatArray
-) -> tuple[FloatArray, BoolArray]:
-    """CAGR in percent, and where it is defined (it is 0.0 elsewhere).
+def _annual_growth(growth: FloatArray, years: float | FloatArray) -> FloatArray:
+    """CAGR as a fraction from final over initial equity; NaN where undefined.
 
-    -100 where nothing is left, whatever the span; otherwise undefined below 30 days.
+    -1 where nothing is left, whatever the span; otherwise undefined below 30 days. Value by value with the C library's
+    pow, because NumPy takes other code paths for one value than for many and a sweep has to equal its single runs.
     """
-    growth = final / initial
-    lost = ~(growth > 0.0)
-    defined = lost | ((years >= MINIMUM_YEARS) & (growth < _LARGEST_GROWTH))
-    base = np.minimum(np.maximum(growth, 0.0), _LARGEST_GROWTH)
-    exponent = np.broadcast_to(1.0 / np.maximum(years, MINIMUM_YEARS), base.shape)
-    # The C library's pow, value by value: numpy takes other code paths for one value than for many.
-    power = np.fromiter(map(math.pow, base.tolist(), exponent.tolist()), dtype=np.float64, count=len(base))
-    return np.where(defined, 100.0 * (power - 1.0), 0.0), defined
+    spans = np.full(len(growth), years, dtype=np.float64).tolist()
+    return np.array(
+        [
+            -1.0
+            if factor <= 0.0
+            else factor ** (1.0 / span) - 1.0
+            if span >= MINIMUM_YEARS and factor < _LARGEST_GROWTH
+            else math.nan
+            for factor, span in zip(growth.tolist(), spans, strict=True)
+        ]
+    )
+
+
+def cagr(final: float, initial: float, years: float) -> float | None:
+    """Compound annual growth rate in percent: -100 where nothing is left, None below 30 days."""
+    rate = float(_annual_growth(np.array([final / initial]), years)[0])
+    return None if math.isnan(rate) else 100.0 * rate
 
 
 def elapsed_years(time: IntArray, timeframe_ms: int) -> float:
@@ -199,11 +277,16 @@ _REASONS = {
     "recovery_factor": "equity never fell",
     "calmar_ratio": "equity never fell",
     "profit_factor": "no losing trade",
-    "sqn": "the trades' results in R do not vary",
+    "sqn": "the trades' results do not vary",
     "exposure": "no bars",
     "total_return": "no initial capital",
     "turnover_ratio": "no initial capital",
 }
+
+
+def _no_growth(years: float) -> str:
+    """Why there is no yearly growth rate."""
+    return "the span is shorter than 30 days" if years < MINIMUM_YEARS else "growth beyond all measure"
 
 
 def _why(name: str, summary: Any, years: float) -> str:
@@ -213,15 +296,20 @@ def _why(name: str, summary: Any, years: float) -> str:
     if name == "fill_rate":
         return "no entry program"
     if name == "cagr":
-        return _SHORT_SPAN if years < MINIMUM_YEARS else "growth beyond all measure"
-    if summary["trades"] == 0 and name not in ("exposure", "volatility", "total_return", "turnover_ratio"):
+        return _no_growth(years)
+    if summary["trades"] == 0 and name not in (
+        "exposure",
+        "volatility",
+        "total_return",
+        "turnover_ratio",
+    ):
         return "no trades"
     if name in ("sharpe_ratio", "volatility", "skewness", "kurtosis") and summary["bars"] < 2:
         return "fewer than two bars"
     if name == "sqn" and summary["trades"] < 2:
         return "fewer than two trades"
     if name == "calmar_ratio" and summary["max_drawdown"] > _RESOLUTION:
-        return _SHORT_SPAN if years < MINIMUM_YEARS else "growth beyond all measure"
+        return _no_growth(years)
     return _REASONS[name]
 
 
@@ -235,7 +323,7 @@ def bar_returns(equity: FloatArray, initial_capital: float) -> FloatArray:
 
 
 def drawdown_curve(equity: FloatArray, initial_capital: float | None = None) -> FloatArray:
-    """Fall from the running peak in percent of the peak, positive, one value per bar; above 100 where equity is negative.
+    """Fall from the running peak in percent of the peak, positive, per bar; above 100 where equity is negative.
 
     Args:
         initial_capital: Where the peak starts; by default at the first value.
@@ -250,8 +338,8 @@ def drawdown_table(time: IntArray, equity: FloatArray, initial_capital: float, t
     """The deepest drawdowns, deepest first.
 
     Returns:
-        Dicts: peak_time, trough_time, recovery_time (first bar back at the old peak; None while it is not), depth (percent),
-        bars (from the peak to the recovery or the last bar), duration_ms.
+        Dicts: peak_time, trough_time, recovery_time (first bar back at the old peak; None while it is not), depth
+        (percent), bars (from the peak to the recovery or the last bar), duration_ms.
     """
     depth = drawdown_curve(equity, initial_capital)
     peaks, ends, bars, lengths = _water_marks(time, depth)
@@ -298,7 +386,7 @@ def path_metrics(
         low_mark: At the worst price the position provably saw within each bar, <= equity.
 
     Returns:
-        The metrics of docs/metrics.md, "From the equity curve"; None where undefined, with the reason under "undefined".
+        The metrics of docs/metrics.md, "From the equity curve"; None where undefined, the reason under "undefined".
 
     Raises:
         DataError: There are no bars, or the arrays differ in length.
@@ -314,22 +402,24 @@ def path_metrics(
     depth = drawdown_curve(equity, initial_capital)
     _, _, under_bars, under_ms = _water_marks(time, depth)
     # Within a bar the last known peak is that of the closes before it: the bar's own close comes after its low.
-    peak_before = np.maximum(np.concatenate(([initial_capital], np.maximum.accumulate(equity)[:-1])), initial_capital)
+    peak_before = np.maximum(
+        np.concatenate(([initial_capital], np.maximum.accumulate(equity)[:-1])),
+        initial_capital,
+    )
     intrabar = float(np.max((peak_before - low_mark) / peak_before))
 
     years = elapsed_years(time, timeframe_ms)
-    growth, has_growth = annual_growth(equity[-1:], initial_capital, years)
-    cagr = float(growth[0]) if has_growth[0] else None
-    if cagr is None:
-        reasons["cagr"] = _SHORT_SPAN if years < MINIMUM_YEARS else "growth beyond all measure"
+    growth = cagr(float(equity[-1]), initial_capital, years)
+    if growth is None:
+        reasons["cagr"] = _no_growth(years)
     ulcer = math.sqrt(float(np.mean(depth * depth)))
     upi = None
-    if cagr is None:
+    if growth is None:
         reasons["ulcer_performance_index"] = reasons["cagr"]
     elif ulcer <= 100.0 * _RESOLUTION:
         reasons["ulcer_performance_index"] = "equity never fell"
     else:
-        upi = cagr / ulcer
+        upi = growth / ulcer
 
     local = time + calendar.utc_offset_ms
     days, daily, day_starts = _period_returns(local // DAY_MS, equity, initial_capital)
@@ -350,7 +440,7 @@ def path_metrics(
 
     return {
         "years": years,
-        "cagr": cagr,
+        "cagr": growth,
         "max_drawdown": float(depth.max()),
         "max_drawdown_intrabar": 100.0 * max(intrabar, 0.0),
         "max_drawdown_duration_bars": int(under_bars.max(initial=0)),
@@ -361,7 +451,11 @@ def path_metrics(
         "ulcer_performance_index": upi,
         "daily_sharpe_ratio": daily_sharpe,
         "monthly_returns": [
-            {"year": 1970 + int(month) // 12, "month": 1 + int(month) % 12, "percent": 100.0 * float(change)}
+            {
+                "year": 1970 + int(month) // 12,
+                "month": 1 + int(month) % 12,
+                "percent": 100.0 * float(change),
+            }
             for month, change in zip(months, monthly, strict=True)
         ],
         "yearly_returns": [
@@ -387,7 +481,7 @@ def _period_returns(
 
 
 def _standardised_mean(values: FloatArray, factor: float, resolution: float = _RESOLUTION) -> float | None:
-    """Mean over sample deviation times the root of `factor`, or None where the values do not vary beyond their rounding.
+    """Mean over sample deviation times the root of `factor`; None where the values do not vary beyond their rounding.
 
     Args:
         factor: Periods of a year for a Sharpe ratio, number of values for a t statistic.
@@ -410,27 +504,30 @@ def buy_and_hold(close: FloatArray, bars_per_year: float, years: float) -> dict[
         bars_per_year, years: As for `headline`.
 
     Returns:
-        total_return, cagr, max_drawdown, volatility (percent), sharpe_ratio; None where undefined, with the reason under
+        total_return, cagr, max_drawdown, volatility (percent), sharpe_ratio; None where undefined, the reason under
         "undefined".
 
     Raises:
         DataError: There are no bars.
     """
     if not len(close):
-        raise DataError("buy and hold needs at least one bar; got none.", hint="pass the closes of the run's bars.")
+        raise DataError(
+            "buy and hold needs at least one bar; got none.",
+            hint="pass the closes of the run's bars.",
+        )
     reasons: dict[str, str] = {}
     returns = bar_returns(close, float(close[0]))
-    growth, has_growth = annual_growth(close[-1:], float(close[0]), years)
+    growth = cagr(float(close[-1]), float(close[0]), years)
     sharpe = _standardised_mean(returns, bars_per_year)
-    if not has_growth[0]:
-        reasons["cagr"] = _SHORT_SPAN if years < MINIMUM_YEARS else "growth beyond all measure"
+    if growth is None:
+        reasons["cagr"] = _no_growth(years)
     if sharpe is None:
         reasons["sharpe_ratio"] = "fewer than two bars" if len(close) < 2 else _REASONS["sharpe_ratio"]
     if len(close) < 2:
         reasons["volatility"] = "fewer than two bars"
     return {
         "total_return": 100.0 * float(close[-1] / close[0] - 1.0),
-        "cagr": float(growth[0]) if has_growth[0] else None,
+        "cagr": growth,
         "max_drawdown": float(drawdown_curve(close).max()),
         "volatility": 100.0 * float(np.std(returns, ddof=1)) * math.sqrt(bars_per_year) if len(close) > 1 else None,
         "sharpe_ratio": sharpe,
@@ -441,74 +538,51 @@ def buy_and_hold(close: FloatArray, bars_per_year: float, years: float) -> dict[
 # -- One run, from its trades ------------------------------------------------------------------------------------------
 
 
-def excursions(trades: Records) -> tuple[FloatArray, FloatArray]:
+def excursions(trades: RecordArray) -> tuple[FloatArray, FloatArray]:
     """Maximum favourable (>= 0) and maximum adverse (<= 0) excursion of each trade, in quote currency.
 
     `side * (best_price - entry_price) * quantity`, and the same with the worst price (Sweeney 1996). The quantity is
     that of the whole trade and the entry price its mean, so for an entry in parts the figures are those of the whole.
     """
     size = trades["side"] * trades["quantity"]
-    favourable = np.maximum(size * (trades["best_price"] - trades["entry_price"]), 0.0)
-    return favourable, np.minimum(size * (trades["worst_price"] - trades["entry_price"]), 0.0)
+    favourable: FloatArray = np.maximum(size * (trades["best_price"] - trades["entry_price"]), 0.0)
+    adverse: FloatArray = np.minimum(size * (trades["worst_price"] - trades["entry_price"]), 0.0)
+    return favourable, adverse
 
 
-def trade_metrics(trades: Records) -> dict[str, Any]:
+def trade_metrics(trades: RecordArray) -> dict[str, Any]:
     """Metrics that need the single trades.
 
     Args:
         trades: TRADE records in the order of their exits.
 
     Returns:
-        The metrics of docs/metrics.md, "From the trades"; None where undefined, with the reason under "undefined".
+        The metrics of docs/metrics.md, "From the trades"; None where undefined, the reason under "undefined".
     """
     net = trades["net_pnl"]
     count = len(net)
     wins, losses = net[net > 0.0], net[net < 0.0]
     held = trades["exit_signal_bar"] - trades["entry_signal_bar"]
     favourable, adverse = excursions(trades)
-    reasons: dict[str, str] = {}
-
-    def mean(name: str, values: Column, reason: str) -> float | None:
-        if len(values):
-            return float(np.mean(values))
-        reasons[name] = "no trades" if not count else reason
-        return None
-
-    average_win = mean("average_win", wins, "no winning trade")
-    average_loss = mean("average_loss", losses, "no losing trade")
-    payoff = kelly = None
-    if average_win is not None and average_loss is not None and math.isfinite(average_win / average_loss):
-        payoff = average_win / -average_loss
-        share = len(wins) / count
-        kelly = 100.0 * (share - (1.0 - share) / payoff) if payoff > 0.0 else None
-    if payoff is None:
-        reasons["payoff_ratio"] = reasons.get("average_win") or reasons.get("average_loss") or "out of range"
-    if kelly is None or not math.isfinite(kelly):
-        kelly = None
-        reasons["kelly"] = reasons.get("payoff_ratio", "out of range")
-
-    t_statistic = _t_statistic(net)
-    results_in_r = _results_in_r(trades)
-    sqn = _t_statistic(results_in_r)
-    if t_statistic is None:
-        reasons["t_statistic"] = reasons["p_value"] = _no_test(count, "the trades' results do not vary")
-    if sqn is None:
-        reasons["sqn"] = reasons["sqn_100"] = reasons["sqn_p_value"] = _no_test(count, _REASONS["sqn"])
-
+    average_win, average_loss = _mean(wins), _mean(losses)
+    payoff = None if average_win is None or average_loss is None else average_win / -average_loss
+    share = len(wins) / max(count, 1)
+    t_statistic = _standardised_mean(net, count, resolution=0.0)
+    sqn = _standardised_mean(_results_in_r(trades), count, resolution=0.0)
     result: dict[str, Any] = {
-        "average_trade": mean("average_trade", net, ""),
+        "average_trade": _mean(net),
         "average_win": average_win,
         "average_loss": average_loss,
         "largest_win": float(wins.max()) if len(wins) else None,
         "largest_loss": float(losses.min()) if len(losses) else None,
         "payoff_ratio": payoff,
-        "kelly": kelly,
+        "kelly": None if payoff is None else 100.0 * (share - (1.0 - share) / payoff),
         "longest_winning_streak": _longest_run(net > 0.0),
         "longest_losing_streak": _longest_run(net < 0.0),
-        "average_bars_held": mean("average_bars_held", held, ""),
+        "average_bars_held": _mean(held),
         "max_bars_held": int(held.max(initial=0)),
-        "average_mfe": mean("average_mfe", favourable, ""),
-        "average_mae": mean("average_mae", adverse, ""),
+        "average_mfe": _mean(favourable),
+        "average_mae": _mean(adverse),
         "t_statistic": t_statistic,
         "p_value": None if t_statistic is None else student_t_p_value(t_statistic, count - 1),
         "sqn": sqn,
@@ -527,15 +601,27 @@ def trade_metrics(trades: Records) -> dict[str, Any]:
             float(trades["slippage"].sum()),
             float(trades["funding"].sum()),
         ),
-        "undefined": reasons,
     }
-    for name, reason in (("largest_win", "average_win"), ("largest_loss", "average_loss")):
-        if result[name] is None:
-            reasons[name] = reasons[reason]
+    result["undefined"] = {name: _why_not(name, count, len(wins)) for name, value in result.items() if value is None}
     return result
 
 
-def _group(trades: Records) -> dict[str, Any]:
+def _mean(values: Column) -> float | None:
+    """The mean, or None of nothing."""
+    return float(np.mean(values)) if len(values) else None
+
+
+def _why_not(name: str, trades: int, wins: int) -> str:
+    """Why a trade metric is undefined."""
+    if not trades:
+        return "no trades"
+    if name in ("t_statistic", "p_value", "sqn", "sqn_100", "sqn_p_value"):
+        return "fewer than two trades" if trades < 2 else "the trades' results do not vary"
+    # Payoff and Kelly need both; with wins it was the losses that were missing.
+    return "no losing trade" if wins or name.endswith("_loss") else "no winning trade"
+
+
+def _group(trades: RecordArray) -> dict[str, Any]:
     """The result of some of the trades; win_rate and average_trade are None where there are none."""
     net = trades["net_pnl"]
     wins = int(np.count_nonzero(net > 0.0))
@@ -555,20 +641,11 @@ def _longest_run(holds: BoolArray) -> int:
     return int(np.diff(breaks).max()) - 1
 
 
-def _results_in_r(trades: Records) -> FloatArray:
+def _results_in_r(trades: RecordArray) -> FloatArray:
     """Net result over initial risk; 0 where there was no risk, as the kernel's sums have it."""
     risk = trades["initial_risk"] * trades["quantity"]
-    return np.divide(trades["net_pnl"], risk, out=np.zeros(len(trades)), where=risk > 0.0)
-
-
-def _t_statistic(values: FloatArray) -> float | None:
-    """Mean over its standard error; None for fewer than two values or no deviation. Of R multiples this is the SQN."""
-    return _standardised_mean(values, len(values), resolution=0.0)
-
-
-def _no_test(count: int, otherwise: str) -> str:
-    """Why the trades allow no test."""
-    return "no trades" if not count else "fewer than two trades" if count < 2 else otherwise
+    results: FloatArray = np.divide(trades["net_pnl"], risk, out=np.zeros(len(trades)), where=risk > 0.0)
+    return results
 
 
 def cost_attribution(net: float, fees: float, slippage: float, funding: float) -> dict[str, float]:
@@ -578,7 +655,7 @@ def cost_attribution(net: float, fees: float, slippage: float, funding: float) -
     `before_costs - slippage == gross_pnl`, `gross_pnl - fees - funding == net_pnl`.
 
     Args:
-        net, fees, slippage, funding: Sums over the trades, in quote currency; funding is negative where it was received.
+        net, fees, slippage, funding: Sums over the trades, in quote currency; funding is negative where received.
     """
     largest = max(abs(net), abs(fees), abs(slippage), abs(funding))
     grid = math.ldexp(1.0, max(math.frexp(largest)[1] - 48, -1022))
@@ -597,8 +674,8 @@ def cost_attribution(net: float, fees: float, slippage: float, funding: float) -
 def student_t_p_value(t: float, degrees_of_freedom: int) -> float:
     """Two-sided p-value of a t statistic, in [0, 1].
 
-    P(|T| >= |t|) = I_x(v/2, 1/2) with x = v / (v + t^2), I the regularised incomplete beta function (Abramowitz & Stegun
-    1964, 26.7.1). Written out so that the core needs no SciPy; equal to it within 1e-9.
+    P(|T| >= |t|) = I_x(v/2, 1/2) with x = v / (v + t^2), I the regularised incomplete beta function (Abramowitz &
+    Stegun 1964, 26.7.1). Written out so that the core needs no SciPy; equal to it within 1e-9.
 
     Args:
         degrees_of_freedom: >= 1.
@@ -607,7 +684,10 @@ def student_t_p_value(t: float, degrees_of_freedom: int) -> float:
     if square == 0.0:
         return 1.0
     a, b = 0.5 * degrees_of_freedom, 0.5
-    x, y = degrees_of_freedom / (degrees_of_freedom + square), square / (degrees_of_freedom + square)
+    x, y = (
+        degrees_of_freedom / (degrees_of_freedom + square),
+        square / (degrees_of_freedom + square),
+    )
     scale = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log(y))
     # The fraction converges fast below (a + 1) / (a + b + 2); above it, through the mirror image.
     if x < (a + 1.0) / (a + b + 2.0):

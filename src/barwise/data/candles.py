@@ -7,19 +7,18 @@ that a result can say exactly which data it was computed from.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
 from functools import cached_property
 from hashlib import blake2b
 from html import escape
 from importlib import import_module
 from operator import index
-from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, cast, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, SupportsIndex, TypedDict, cast, get_args, overload
 
 import numpy as np
 
 from barwise.core.layout import Bars, FloatArray, IntArray
 from barwise.core.resample import resample_bars
-from barwise.data.columns import instant_ms, read_columns
+from barwise.data.columns import Columns, Instant, instant_ms, read_columns
 from barwise.data.quality import (
     DataAudit,
     Finding,
@@ -87,7 +86,7 @@ class Candles(Sequence[Candle]):
 
     def __post_init__(self) -> None:
         for name in ("exchange", "symbol"):
-            object.__setattr__(self, name, _identity(getattr(self, name), name))
+            object.__setattr__(self, name, identity_text(getattr(self, name), name))
         object.__setattr__(self, "synthetic", bool(self.synthetic) or self.exchange == SYNTHETIC_EXCHANGE)
         object.__setattr__(self, "time", _read_only(self.time, np.int64))
         for name in ("open", "high", "low", "close", "volume", "quote_volume"):
@@ -128,29 +127,43 @@ class Candles(Sequence[Candle]):
             DataError: The data cannot be read, the audit found errors, or it contradicts the identity given.
             ConfigError: The timeframe or the audit policy is none of those that exist.
         """
-        if audit not in get_args(AuditPolicy):
-            raise ConfigError(
-                f"audit={audit!r} is not a policy.{did_you_mean(str(audit), get_args(AuditPolicy))}",
-                hint='use "raise", "report" or "off".',
-            )
+        require_policy(audit)
         frame = None if timeframe is None else Timeframe.parse(timeframe)
         if isinstance(data, Candles):
-            candles = data._identified(_identity(exchange, "exchange"), _identity(symbol, "symbol"), frame, synthetic)
-            if candles is data:
-                return data
-        else:
-            columns = read_columns(data, calendar_of(_identity(exchange, "exchange")))
-            candles = cls(
-                *columns[:7],
-                timeframe=frame or _infer_timeframe(columns.time),
-                exchange=exchange,
-                symbol=symbol,
-                synthetic=synthetic,
-                notes=columns.notes,
+            candles = data._identified(
+                identity_text(exchange, "exchange"), identity_text(symbol, "symbol"), frame, synthetic
             )
+        else:
+            columns = read_columns(data, calendar_of(identity_text(exchange, "exchange")))
+            candles = cls.of_columns(columns, exchange=exchange, symbol=symbol, timeframe=frame, synthetic=synthetic)
         if audit == "raise":
             candles.require_sound()
         return candles
+
+    @classmethod
+    def of_columns(
+        cls,
+        columns: Columns,
+        *,
+        exchange: str,
+        symbol: str,
+        timeframe: str | Timeframe | None,
+        synthetic: bool,
+    ) -> "Candles":
+        """Candles of columns that have been read already, not audited.
+
+        Raises:
+            DataError: No timeframe is named and the times do not tell it.
+            ConfigError: The timeframe is not one of ours.
+        """
+        return cls(
+            *columns[:7],
+            timeframe=_infer_timeframe(columns.time) if timeframe is None else Timeframe.parse(timeframe),
+            exchange=exchange,
+            symbol=symbol,
+            synthetic=synthetic,
+            notes=columns.notes,
+        )
 
     def _identified(self, exchange: str, symbol: str, timeframe: Timeframe | None, synthetic: bool) -> "Candles":
         """These candles with the blanks of their identity filled in; self where there is nothing to fill in."""
@@ -176,7 +189,7 @@ class Candles(Sequence[Candle]):
             notes=self.notes,
         )
 
-    def require_sound(self, now: "datetime | int | None" = None) -> None:
+    def require_sound(self, now: Instant | None = None) -> None:
         """Do nothing where the audit found no error.
 
         Args:
@@ -186,7 +199,7 @@ class Candles(Sequence[Candle]):
             DataError: The first error in one sentence, with how many kinds there are besides.
         """
         found = self.check(now) if now is not None else self.audit
-        if not found.errors:
+        if found.ok:
             return
         first, others = found.errors[0], len(found.errors) - 1
         more = f" (and {counted(others, 'other kind')} of error)" if others else ""
@@ -194,7 +207,7 @@ class Candles(Sequence[Candle]):
         hint = f'{first.hint} audit="report" lists everything.' if first.hint and others else first.hint
         raise DataError(f"{name}{first.message}{more}", hint=hint)
 
-    def check(self, now: "datetime | int | None" = None) -> DataAudit:
+    def check(self, now: Instant | None = None) -> DataAudit:
         """A fresh audit.
 
         Args:
@@ -251,9 +264,7 @@ class Candles(Sequence[Candle]):
     def _ascending(self) -> bool:
         return bool((self.time[1:] > self.time[:-1]).all())
 
-    def between(
-        self, start: datetime | date | str | int | None = None, end: datetime | date | str | int | None = None
-    ) -> "Candles":
+    def between(self, start: Instant | None = None, end: Instant | None = None) -> "Candles":
         """The candles that open at or after `start` and before `end`; shares memory.
 
         Args:
@@ -352,12 +363,12 @@ class Candles(Sequence[Candle]):
         )
 
     @overload
-    def __getitem__(self, position: int) -> Candle: ...
+    def __getitem__(self, position: SupportsIndex) -> Candle: ...
 
     @overload
     def __getitem__(self, position: slice) -> "Candles": ...
 
-    def __getitem__(self, position: int | slice) -> "Candle | Candles":
+    def __getitem__(self, position: SupportsIndex | slice) -> "Candle | Candles":
         if isinstance(position, slice):
             if position.step not in (None, 1):
                 raise DataError(
@@ -419,7 +430,20 @@ class Candles(Sequence[Candle]):
         return f"<table><caption>{caption}</caption><tr>{head}</tr>{''.join(rows)}</table>"
 
 
-def _identity(name: object, what: str) -> str:
+def require_policy(policy: object) -> None:
+    """Do nothing where the audit policy exists.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    if policy not in get_args(AuditPolicy):
+        raise ConfigError(
+            f"audit={policy!r} is not a policy.{did_you_mean(str(policy), get_args(AuditPolicy))}",
+            hint='use "raise", "report" or "off".',
+        )
+
+
+def identity_text(name: object, what: str) -> str:
     """A name in upper case without blanks around it.
 
     Raises:

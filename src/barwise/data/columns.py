@@ -8,7 +8,8 @@ dates or ISO strings. What cannot be read is a DataError that says which row and
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, NamedTuple
+from textwrap import shorten
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -45,6 +46,9 @@ _ALIASES: Mapping[str, tuple[str, ...]] = {
 _QUOTE_ASSETS = frozenset(
     {"USDT", "USDC", "BUSD", "FDUSD", "TUSD", "DAI", "USD", "EUR", "GBP", "INR", "TRY", "JPY", "QUOTE"}
 )
+
+# How a user may name an instant; `instant_ms` reads it.
+Instant: TypeAlias = datetime | date | np.datetime64 | str | int
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -123,7 +127,7 @@ def match_columns(names: Sequence[str]) -> dict[str, str]:
         guess = next((text for target in missing if (text := did_you_mean(target, free))), "")
         raise DataError(
             f"Candles need the columns {', '.join(REQUIRED)} (and volume); missing: {', '.join(missing)}; "
-            f"found: {', '.join(names) or 'none'}.{guess}",
+            f"found: {shorten(', '.join(names), 200, placeholder=' ...') or 'none'}.{guess}",
             hint="rename the columns; case and underscores do not matter, o h l c v and timestamp are understood too.",
         )
     return found
@@ -207,7 +211,7 @@ def _row_columns(rows: Sequence[Any]) -> tuple[list[str], Callable[[str], Any]]:
         except (KeyError, TypeError, IndexError):
             at = next(at for at, row in enumerate(rows) if not isinstance(row, Mapping) or key not in row)
             raise DataError(
-                f"Candle {at} of {len(rows):,} has no {name!r}: {str(rows[at])[:80]}.",
+                f"Candle {at} of {len(rows):,} has no {name!r}: {_shown(rows[at])}.",
                 hint="every candle needs the same keys as the first.",
             ) from None
 
@@ -232,7 +236,7 @@ def read_floats(values: Any, name: str) -> FloatArray:
     except Exception as cause:  # frames raise errors of their own; none of them may leave the package
         at, value = _first_unreadable(values, float)
         raise DataError(
-            f"Column {name}, row {at}: {value!r} is not a number.",
+            f"Column {name}, row {at}: {_shown(value)} is not a number.",
             hint="prices and volumes are plain numbers with a decimal point, without units or separators.",
         ) from cause
     if array.ndim != 1:
@@ -240,6 +244,11 @@ def read_floats(values: Any, name: str) -> FloatArray:
             f"Column {name} has {array.ndim} dimensions where one is needed.", hint="give one value per bar."
         )
     return array
+
+
+def _shown(value: object) -> str:
+    """A value for an error message: one line, not long."""
+    return shorten(repr(value), 80, placeholder=" ...")
 
 
 def _first_unreadable(values: Any, read: Callable[[Any], object]) -> tuple[int, object]:
@@ -278,7 +287,7 @@ def read_times(values: Any, calendar: Calendar = ALWAYS_OPEN) -> tuple[IntArray,
 
 def _unreadable_time(at: int, value: object) -> DataError:
     return DataError(
-        f"Column time, row {at}: {str(value)[:60]!r} is not a time.",
+        f"Column time, row {at}: {_shown(value)} is not a time.",
         hint="times are milliseconds since 1970 UTC, datetimes, or ISO strings such as 2025-01-01T00:00:00Z.",
     )
 
@@ -434,6 +443,6 @@ def instant_ms(value: object, calendar: Calendar = ALWAYS_OPEN) -> int:
         except ValueError:
             pass
     raise DataError(
-        f"{str(value)[:60]!r} is not a time.",
+        f"{_shown(value)} is not a time.",
         hint="give milliseconds since 1970 UTC, a datetime, or an ISO string such as 2025-01-01T00:00:00Z.",
     )

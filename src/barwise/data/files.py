@@ -18,13 +18,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from barwise.core.layout import IntArray
-from barwise.data.candles import AuditPolicy, Candles
+from barwise.data.candles import AuditPolicy, Candles, identity_text, require_policy
 from barwise.data.columns import PRICES, Columns, match_columns, read_columns, read_floats, read_times
 from barwise.data.quality import Finding, counted, differing_rows, utc_text
 from barwise.errors import ConfigError, DataError, did_you_mean
@@ -92,6 +93,7 @@ def read_candles(
         DataError: The file cannot be read, does not hold candles, contradicts the identity given or itself.
         ConfigError: An argument is none of the values allowed.
     """
+    require_policy(audit)
     if conflicts not in get_args(ConflictPolicy):
         raise ConfigError(
             f"conflicts={conflicts!r} is not a policy.{did_you_mean(str(conflicts), get_args(ConflictPolicy))}",
@@ -102,15 +104,10 @@ def read_candles(
     identity = _agreed_identity(source, table.identity, exchange, symbol, timeframe)
     with _naming(source):
         columns = _tidied(read_columns(table.frame, calendar_of(identity["exchange"])), conflicts)
-        candles = Candles.of(
-            {name: column for name, column in columns._asdict().items() if name != "notes" and column is not None},
-            **identity,
-            audit="off",
-        )
-        candles = replace(candles, notes=columns.notes)
+        candles = Candles.of_columns(columns, **identity)
         if audit == "raise":
             candles.require_sound()
-        return Candles.of(candles, audit=audit)
+        return candles
 
 
 def write_candles(candles: Candles, path: str | Path, *, source: str = "") -> Path:
@@ -291,7 +288,7 @@ def _agreed_identity(
     agreed: dict[str, Any] = {"synthetic": bool(stored.get("synthetic", False))}
     for name, given in (("exchange", exchange), ("symbol", symbol), ("timeframe", frame.name if frame else "")):
         own = str(stored.get(name, ""))
-        said = given.strip().upper() if isinstance(given, str) else given
+        said = identity_text(given, name)
         if own and said and own != said:
             raise DataError(
                 f"{path.name} holds {name} {own}, not {said}.", hint=f"leave {name} out, or name the right file."
@@ -423,10 +420,8 @@ def _find_header(text: str, match: Callable[[Sequence[str]], dict[str, str]]) ->
     Raises:
         DataError: No line names the columns, and it is no exchange archive whose columns are known.
     """
-    begin, problem = 0, None
-    for line in io.StringIO(text[: 1 << 16], newline="\n"):
-        if begin and text.count("\n", 0, begin) >= _HEADER_LINES_SEARCHED:
-            break
+    begin, problem, best = 0, None, []
+    for line in islice(io.StringIO(text[: 1 << 16], newline="\n"), _HEADER_LINES_SEARCHED):
         for separator in _DELIMITERS:
             cells = [cell.strip().strip("<>") for cell in next(csv.reader([line], delimiter=separator), [])]
             if len(cells) < 2:
@@ -434,7 +429,8 @@ def _find_header(text: str, match: Callable[[Sequence[str]], dict[str, str]]) ->
             try:
                 match(cells)
             except DataError as error:
-                problem = problem or (error, cells)
+                if problem is None:
+                    problem, best = error, cells
             else:
                 return cells, separator, begin, True
             if len(cells) == len(_BINANCE_KLINE) and all(re.fullmatch(r"[-+.\deE]+", cell) for cell in cells):
@@ -444,13 +440,12 @@ def _find_header(text: str, match: Callable[[Sequence[str]], dict[str, str]]) ->
         begin += len(line)
     if problem is None:
         raise DataError("The file holds no table.", hint="a CSV needs a header line: time,open,high,low,close,volume.")
-    error, cells = problem
-    if all(re.fullmatch(r"[-+.:TZ\d\seE]+", cell) for cell in cells):
+    if all(re.fullmatch(r"[-+.:TZ\d\seE]+", cell) for cell in best):
         raise DataError(
-            f"The table has no header line, and {len(cells)} columns; only the 12 of Binance's archives are known.",
+            f"The table has no header line, and {len(best)} columns; only the 12 of Binance's archives are known.",
             hint="put a line with the column names on top: time,open,high,low,close,volume.",
         )
-    raise error
+    raise problem
 
 
 def _tidied(columns: Columns, conflicts: ConflictPolicy) -> Columns:

@@ -27,6 +27,7 @@ _MAD_TO_SIGMA = 1.4826
 # No exchange holiday lasts longer; a longer break of a session market is missing data.
 LONGEST_HOLIDAY_DAYS = 7
 _GAPS_LISTED = 100
+_FEW_BARS = 20
 _FIRST_WEEKDAY = np.datetime64("1970-01-01", "D")
 
 
@@ -350,7 +351,9 @@ def length_text(length_ms: int) -> str:
 def _check_grid(time: IntArray, timeframe: Timeframe, calendar: Calendar) -> list[Finding]:
     """Another timeframe than the one named, bars between the grid points, and bars outside the session."""
     spacing = common_spacing(time)
-    if spacing and len(time) > 2 and spacing[0] != timeframe.ms and spacing[1] > 0.5:
+    # Few bars far apart may be what an outage has left; many are another timeframe.
+    enough = _FEW_BARS if spacing and spacing[0] > timeframe.ms else 3
+    if spacing and len(time) >= enough and spacing[0] != timeframe.ms and spacing[1] > 0.5:
         as_named = float(np.mean(np.diff(time[:4097]) == timeframe.ms))
         if as_named < 0.1:
             return [

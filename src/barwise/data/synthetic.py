@@ -304,7 +304,7 @@ def sample_regimes(
 
 
 def _recipe(symbol: str) -> _Recipe:
-    name = symbol.strip().upper() if isinstance(symbol, str) else repr(symbol)
+    name = str(symbol).strip().upper()
     if name not in _RECIPES:
         raise DataError(
             f"{symbol!r} is not a symbol of the SAMPLE market.{did_you_mean(name, _RECIPES)}",
@@ -322,7 +322,7 @@ def _span(start: Instant | None, end: Instant | None) -> tuple[int, int]:
     if end_ms is None:
         end_ms = min(_LAST_MS, start_ms + _DEFAULT_LENGTH_MS)
     limits = "the SAMPLE market runs from 2018-01-01 to 2036-01-01 (exclusive)"
-    if start_ms < _FIRST_MS or end_ms > _LAST_MS:
+    if not _FIRST_MS <= start_ms < _LAST_MS or end_ms > _LAST_MS:
         raise DataError(
             f"{utc_text(start_ms)} .. {utc_text(end_ms)} is outside the SAMPLE market.",
             hint=f"{limits}: move the span into it.",
@@ -335,7 +335,7 @@ def _span(start: Instant | None, end: Instant | None) -> tuple[int, int]:
     return start_ms, end_ms
 
 
-# --- random numbers -------------------------------------------------------------------------------------------------
+# --- random numbers ---
 
 
 def _words(source: int, purpose: int, first: int, count: int) -> _Words:
@@ -380,7 +380,7 @@ def _exponential(exponent: FloatArray) -> FloatArray:
     return power
 
 
-# --- the skeleton: one row per day, made once and kept ----------------------------------------------------------------
+# --- the skeleton: one row per day, made once and kept ---
 
 
 class _Skeleton(NamedTuple):
@@ -467,7 +467,7 @@ def _price_at_midnight(symbol: str) -> FloatArray:
     return prices
 
 
-# --- minutes, and bars of them -------------------------------------------------------------------------------------
+# --- minutes, and bars of them ---
 
 
 def _bars(recipe: _Recipe, length_ms: int, first_bar: int, n_bars: int) -> dict[str, NDArray[np.generic]]:

@@ -70,7 +70,10 @@ class Plan(NamedTuple):
             name: None if line is None else _line(name, line, sides.size)
             for name, line in (("anchor", anchor), ("vwap", vwap), ("risk", risk))
         }
-        start = max((first_defined(_line("needs", line, sides.size)) for line in needs), default=None)
+        start = max(
+            (first_defined(_line("needs", line, sides.size)) for line in needs),
+            default=None,
+        )
         return cls(sides, leave, lines["anchor"], lines["vwap"], lines["risk"], start)
 
 
@@ -141,7 +144,8 @@ class Strategy(TradeRules):
             A plan with n values per column.
         """
         raise BacktestError(
-            f"{type(self).__name__} has no plan().", hint="define plan(self, bars) and return Plan.of(entry=...)."
+            f"{type(self).__name__} has no plan().",
+            hint="define plan(self, bars) and return Plan.of(entry=...).",
         )
 
     @classmethod

@@ -15,7 +15,15 @@ from barwise.core.events import crossings, filtered_events
 from barwise.core.layout import PLAN, Bars, BoolArray, FloatArray, IntArray
 from barwise.errors import ConfigError
 from barwise.strategy.base import Plan, PlanRows, Strategy, first_defined
-from barwise.strategy.indicators import atr, crossed_above, crossed_below, ema, rolling_max, rolling_min, rsi
+from barwise.strategy.indicators import (
+    atr,
+    crossed_above,
+    crossed_below,
+    ema,
+    rolling_max,
+    rolling_min,
+    rsi,
+)
 
 
 class EmaRsiAtr(Strategy):
@@ -33,7 +41,12 @@ class EmaRsiAtr(Strategy):
     rsi_period: int = Int(14, low=2, help="period of the RSI")
     rsi_long_threshold: float = Float(35.0, low=0.0, high=100.0, help="RSI a long must have come from")
     rsi_short_threshold: float = Float(65.0, low=0.0, high=100.0, help="RSI a short must have come from")
-    rsi_lookback: int = Int(50, low=1, stage="", help="bars the RSI condition looks back, the signal's bar included")
+    rsi_lookback: int = Int(
+        50,
+        low=1,
+        stage="",
+        help="bars the RSI condition looks back, the signal's bar included",
+    )
     atr_period: int = Int(14, low=2, help="period of the ATR, the unit of stops and targets")
     enable_trend_filter: bool = Bool(True, help="trade with the trend EMA only")
     enable_rsi_filter: bool = Bool(True, help="trade out of a stretched RSI only")
@@ -61,11 +74,20 @@ class EmaRsiAtr(Strategy):
             needs.append(trend)
         if self.enable_rsi_filter:
             strength = rsi(bars.close, self.rsi_period)
-            lowest, highest = rolling_min(strength, self.rsi_lookback), rolling_max(strength, self.rsi_lookback)
+            lowest, highest = (
+                rolling_min(strength, self.rsi_lookback),
+                rolling_max(strength, self.rsi_lookback),
+            )
             long = long & (lowest <= self.rsi_long_threshold)
             short = short & (highest >= self.rsi_short_threshold)
             needs.append(lowest)
-        return Plan.of(entry=long, entry_short=short, anchor=fast, risk=atr(bars, self.atr_period), needs=needs)
+        return Plan.of(
+            entry=long,
+            entry_short=short,
+            anchor=fast,
+            risk=atr(bars, self.atr_period),
+            needs=needs,
+        )
 
     @classmethod
     def plan_rows(cls, bars: Bars, session_vwap: FloatArray, columns: Mapping[str, Any]) -> PlanRows | None:
@@ -152,7 +174,13 @@ def _check_order(column: Mapping[str, Any]) -> None:
         row = int(wrong.argmax())
         found = ", ".join(
             f"{name} {column[name][row]:g}"
-            for name in ("ema_fast", "ema_slow", "ema_trend", "rsi_long_threshold", "rsi_short_threshold")
+            for name in (
+                "ema_fast",
+                "ema_slow",
+                "ema_trend",
+                "rsi_long_threshold",
+                "rsi_short_threshold",
+            )
         )
         raise ConfigError(
             f"row {row} of the sweep breaks ema_fast < ema_slow < ema_trend or rsi_long_threshold < "

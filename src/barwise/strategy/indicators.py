@@ -133,7 +133,7 @@ def vwap(bars: Bars, utc_offset_ms: int = 0) -> FloatArray:
         columns = bars.time, bars.high, bars.low, bars.close, bars.volume
     except AttributeError:
         raise _not_bars("vwap", bars) from None
-    line: FloatArray = _recall("session_vwap", columns, (int(utc_offset_ms),))
+    line: FloatArray = _recall("vwap", columns, (int(utc_offset_ms),))
     return line
 
 
@@ -215,14 +215,15 @@ def crossed_above(a: Column, b: Column) -> BoolArray:
 
 def crossed_below(a: Column, b: Column) -> BoolArray:
     """True on the bar where a gets below b: a[t-1] >= b[t-1] and a[t] < b[t]. One of the two may be a number."""
-    flags: BoolArray = _recall("crossed_above", _pair("crossed_below", a, b)[::-1], ())
+    flags: BoolArray = _recall("crossed_below", _pair("crossed_below", a, b), ())
     return flags
 
 
 def _recall(name: str, columns: tuple[Any, ...], arguments: tuple[float, ...], shape: Any = None) -> Any:
-    """The result of the core's function of that name, computed where it is not remembered.
+    """The result of an indicator, computed where it is not remembered.
 
     Args:
+        name: Of the public function; the core's is the same but for vwap.
         shape: NamedTuple of a function with several results.
     """
     key = (name, arguments, *map(id, columns))
@@ -230,8 +231,7 @@ def _recall(name: str, columns: tuple[Any, ...], arguments: tuple[float, ...], s
     if remembered is not None:
         return remembered
     arrays = [
-        _array(name, column, np.int64 if name == "session_vwap" and i == 0 else np.float64)
-        for i, column in enumerate(columns)
+        _array(name, column, np.int64 if name == "vwap" and i == 0 else np.float64) for i, column in enumerate(columns)
     ]
     if len({len(array) for array in arrays}) > 1:
         raise ConfigError(
@@ -239,7 +239,8 @@ def _recall(name: str, columns: tuple[Any, ...], arguments: tuple[float, ...], s
             hint="take all columns from the same bars.",
         )
     # By name, because importing the core loads the compiler, which `import barwise` shall not wait for.
-    computed = getattr(import_module("barwise.core.indicators"), name)(*arrays, *arguments)
+    core = import_module("barwise.core.indicators")
+    computed = getattr(core, "session_vwap" if name == "vwap" else name)(*arrays, *arguments)
     if shape is None:
         return _memo.remember(key, columns, _sealed(computed), computed.nbytes)
     return _memo.remember(key, columns, shape(*map(_sealed, computed)), sum(part.nbytes for part in computed))
@@ -252,22 +253,23 @@ def _sealed(array: NDArray[Any]) -> NDArray[Any]:
 
 def _array(name: str, column: Any, dtype: Any) -> NDArray[Any]:
     """One contiguous read-only column."""
-    found = np.asarray(column)
-    allowed = "iu" if dtype is np.int64 else "fiub"
+    expected = "whole milliseconds" if dtype is np.int64 else "numbers"
+    allowed = "iu" if dtype is np.int64 else "fiubO"
+    try:
+        found = np.asarray(column)
+        array = np.ascontiguousarray(found, dtype=dtype).view() if found.dtype.kind in allowed else None
+    except (TypeError, ValueError):
+        array = None
+    if array is None:
+        raise ConfigError(
+            f"{name} takes a column of {expected}; got {type(column).__name__} that holds something else.",
+            hint="pass a column such as bars.close.",
+        )
     if found.ndim != 1:
         raise ConfigError(
             f"{name} takes one column (one dimension); got {type(column).__name__} of shape {found.shape}.",
             hint="pass a column such as bars.close.",
         )
-    try:
-        if found.dtype.kind not in allowed and not (found.dtype == object and dtype is np.float64):
-            raise TypeError
-        array = np.ascontiguousarray(found, dtype=dtype).view()
-    except (TypeError, ValueError):
-        raise ConfigError(
-            f"{name} takes numbers; got {type(column).__name__} of {found.dtype}.",
-            hint="time must be whole milliseconds." if dtype is np.int64 else "pass a column such as bars.close.",
-        ) from None
     array.flags.writeable = False  # one machine code for all callers: read-only is a type of its own to the compiler
     return array
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from barwise.core.layout import Bars, IntArray
+from barwise.core.layout import IntArray
 from barwise.data.candles import Candles
 from barwise.errors import BacktestError
 from barwise.strategy.base import Plan, Strategy
@@ -77,7 +77,7 @@ def quick_check(strategy: Strategy, candles: Candles) -> None:
     """
     # Trade rules do not enter a plan, so they do not enter the key.
     own = tuple((name, getattr(strategy, name)) for name in strategy.signal_parameters())
-    key = (type(strategy), own, candles.fingerprint)
+    key: tuple[object, ...] = (type(strategy), own, candles.fingerprint)
     try:
         with _lock:
             if key in _checked:
@@ -86,7 +86,10 @@ def quick_check(strategy: Strategy, candles: Candles) -> None:
     except TypeError:  # a parameter that cannot be hashed: check every time
         key = ()
     for found in _differences(
-        strategy, candles, full := strategy.plan(candles.bars), _prefix_ends(full, len(candles), _QUICK_PREFIXES)
+        strategy,
+        candles,
+        full := strategy.plan(candles.bars),
+        _prefix_ends(full, len(candles), _QUICK_PREFIXES),
     ):
         raise BacktestError(
             f"{type(strategy).__name__} looks ahead: {found}.",
@@ -112,7 +115,8 @@ def _prefix_ends(full: Plan, n: int, count: int) -> IntArray:
 def _differences(strategy: Strategy, candles: Candles, full: Plan, ends: IntArray) -> Iterable[LookAhead]:
     for end in ends[ends >= 0]:
         # Views of the first bars: fresh array objects, so that no memoised indicator of the whole data is found.
-        prefix = strategy.plan(Bars(*(column[: end + 1] for column in candles.bars)))
+        bars = candles.bars
+        prefix = strategy.plan(bars._make(column[: end + 1] for column in bars))
         for column in ("entry", "exit", "anchor", "vwap", "risk"):
             then, now = getattr(prefix, column), getattr(full, column)
             if then is None or now is None:

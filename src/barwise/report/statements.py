@@ -1,0 +1,149 @@
+"""What a result says in words and short lists, shared by the terminal and the page so that both say the same."""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from barwise.report.text import counted, day, money, moment, words
+from barwise.timeframe import Timeframe
+
+if TYPE_CHECKING:
+    from barwise.result import BacktestResult
+
+LIMITS = (
+    "One backtest of one span: no out-of-sample test was made, and how many configurations were tried before this one "
+    "is not known. Past fills do not promise future ones."
+)
+# Signal bars split into about this many detail bars settle most questions about their order.
+_ENOUGH_DETAIL = 10
+
+
+class CostStep(NamedTuple):
+    """One step on the way from the result before costs to the net result; totals are not steps but sums so far."""
+
+    name: str
+    amount: float
+    is_total: bool
+
+
+def strategy_name(result: "BacktestResult") -> str:
+    """What people call the strategy."""
+    return type(result.strategy).name()
+
+
+def market_name(result: "BacktestResult") -> str:
+    """Symbol and timeframe."""
+    return f"{result.candles.symbol or 'unnamed market'} {result.candles.timeframe}"
+
+
+def span(result: "BacktestResult") -> str:
+    """First and last day of the data."""
+    time = result.candles.time
+    return f"{day(int(time[0]))} .. {day(int(time[-1]))}"
+
+
+def bars_and_gaps(result: "BacktestResult") -> str:
+    """`8,784 bars, 0 gaps`."""
+    return f"{counted(len(result.candles), 'bar')}, {counted(result.candles.gaps.count, 'gap')}"
+
+
+def detail_candles(result: "BacktestResult") -> Any:
+    """The finer candles that fills happened in, or None where those were the signal candles themselves."""
+    bars = result.prepared.execution_candles
+    return None if bars is result.candles else bars
+
+
+def tested_from(result: "BacktestResult") -> str:
+    """When the first signal could be used."""
+    return moment(int(result.candles.time[result.trade_from]))
+
+
+def cost_steps(result: "BacktestResult") -> list[CostStep]:
+    """Before costs, slippage, gross, fees, funding where there is any, net: costs are negative amounts."""
+    chain = result.metrics["cost_attribution"]
+    steps = [
+        CostStep("before costs", chain["before_costs"], True),
+        CostStep("slippage", -chain["slippage"], False),
+        CostStep("gross", chain["gross_pnl"], True),
+        CostStep("fees", -chain["fees"], False),
+        CostStep("funding", -chain["funding"], False),
+        CostStep("net", chain["net_pnl"], True),
+    ]
+    return [step for step in steps if step.name != "funding" or step.amount != 0.0]
+
+
+def certainty(result: "BacktestResult") -> str:
+    """How much of the net result hangs on the order of events inside bars."""
+    band = result.band
+    amounts = f"worst {money(band.worst, signed=True)} .. best {money(band.best, signed=True)}"
+    amounts += f", path {money(band.path, signed=True)}"
+    if not result.total_trades:
+        return "no trade was made, so nothing depends on the order inside a bar"
+    verb = "depends" if band.ambiguous_trades == 1 else "depend"
+    return (
+        f"{amounts}: {band.ambiguous_trades:,} of {counted(result.total_trades, 'trade')} {verb} on the order inside a "
+        "bar"
+    )
+
+
+def certainty_hint(result: "BacktestResult") -> str:
+    """How to know instead of assume; empty where nothing is open."""
+    if not result.band.ambiguous_trades:
+        return ""
+    bar = result.prepared.execution_candles.timeframe
+    finer = [
+        name
+        for name in Timeframe.names()
+        if Timeframe(name).ms < bar.ms and bar.ms % Timeframe(name).ms == 0 and bar.ms >= _ENOUGH_DETAIL * Timeframe(name).ms
+    ] or [name for name in Timeframe.names() if Timeframe(name).ms < bar.ms and bar.ms % Timeframe(name).ms == 0]
+    return f"use --detail {finer[-1]}" if finer else "there is no finer timeframe than these bars"
+
+
+def ruin(result: "BacktestResult") -> str:
+    """When the run ended for lack of money; empty where it did not."""
+    if not result.ruined:
+        return ""
+    ended = [trade.exit_time for trade in result.trades if trade.exit_reason == "ruined"]
+    when = f" in the bar of {moment(ended[-1])} UTC" if ended else ""
+    return f"RUINED: equity fell to 0 or below{when}, the position was closed there and the run ended."
+
+
+def exits(result: "BacktestResult") -> dict[str, dict[str, Any]]:
+    """The trades by exit reason, the most frequent first."""
+    groups = result.metrics["by_exit_reason"]
+    return dict(sorted(groups.items(), key=lambda item: (-item[1]["trades"], item[0])))
+
+
+def exits_line(result: "BacktestResult") -> str:
+    """`stop loss 12, take profit 4`."""
+    found = exits(result)
+    return ", ".join(f"{words(name)} {group['trades']:,}" for name, group in found.items()) or "no trade"
+
+
+def missed(result: "BacktestResult") -> list[dict[str, Any]]:
+    """The programs nothing was filled of."""
+    programs: list[dict[str, Any]] = result.missed_programs["programs"]
+    return programs
+
+
+def shortfall_bp(result: "BacktestResult") -> float | None:
+    """Implementation shortfall of all entries, weighted by filled quantity, in basis points."""
+    entered = [program for program in result.programs if program.shortfall_bp is not None]
+    quantity = sum(program.filled_quantity for program in entered)
+    weighted = sum(program.filled_quantity * (program.shortfall_bp or 0.0) for program in entered)
+    return weighted / quantity if quantity > 0.0 else None
+
+
+def maker_share(result: "BacktestResult") -> float | None:
+    """Share of the entered quantity that was filled as maker, percent."""
+    quantity = sum(fill.quantity for fill in result.fills)
+    maker = sum(fill.quantity for fill in result.fills if fill.liquidity == "maker")
+    return 100.0 * maker / quantity if quantity > 0.0 else None
+
+
+def data_line(result: "BacktestResult") -> str:
+    """What the audit of the candles says, in one line."""
+    audit = result.candles.audit
+    found = [*audit.errors, *audit.warnings]
+    if not found:
+        return "no warnings"
+    more = f" (and {counted(len(found) - 1, 'more')[:-1] if len(found) > 2 else '1 more'})" if len(found) > 1 else ""
+    return f"{counted(len(found), 'warning')}: {found[0].message}{more}"
