@@ -120,6 +120,8 @@ def prepare(lock: str) -> None:
             fcntl.flock(guard, fcntl.LOCK_EX)
         if is_ready(lock):
             return
+        # pip inherits the lock, so that a start after a kill waits for a pip that has outlived it.
+        os.set_inheritable(guard.fileno(), True)
         guard.seek(0)
         reason = "the last installation was cut off" if guard.read() else defect()
         guard.truncate(0)
@@ -148,11 +150,11 @@ def stamp_lines(lock: str) -> "dict[str, str]":
 
 def is_ready(lock: str) -> bool:
     """True where the stamp fits and the interpreter is there."""
+    wanted = [f"{name} {value}" for name, value in stamp_lines(lock).items()]
     try:
         present = STAMP.read_text(encoding="utf-8").splitlines()
     except OSError:
         return False
-    wanted = (f"{name} {value}" for name, value in stamp_lines(lock).items())
     return VENV_PYTHON.exists() and SCRIPT.exists() and all(line in present for line in wanted)
 
 
@@ -203,7 +205,9 @@ def install(lock: str) -> None:
     say(f"Installing {lock}; the first time this takes a minute or two.")
     command = (str(VENV_PYTHON), "-m", "pip", "install", "--require-hashes", "-r", str(ROOT / lock))
     with PIP_LOG.open("w", encoding="utf-8") as log:
-        code = subprocess.call(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=str(ROOT))
+        code = subprocess.call(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=str(ROOT), close_fds=False
+        )
     if code:
         tail = PIP_LOG.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
         indented = "\n    ".join(tail)

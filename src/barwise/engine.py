@@ -27,7 +27,7 @@ from barwise.core.layout import (
 )
 from barwise.data.candles import Candles
 from barwise.errors import BacktestError, ConfigError, DataError
-from barwise.prepare import Prepared, parameter_records, prepare, resolved_fees
+from barwise.prepare import Prepared, as_candles, parameter_records, prepare, resolved_fees
 from barwise.result import BacktestResult
 from barwise.strategy.base import Plan, Strategy, first_defined
 from barwise.strategy.ema_rsi_atr import EmaRsiAtr
@@ -109,7 +109,7 @@ class BacktestEngine:
     ) -> None:
         self.strategy = checked_strategy(strategy_config)
         self.execution = checked_execution(execution)
-        self.candles = Candles.of(candles, exchange=exchange, symbol=symbol, timeframe=timeframe)
+        self.candles = as_candles(candles, exchange, symbol, timeframe)
         self.prepared = prepare(self.candles, detail, funding)
         self.fees = resolved_fees(self.execution, self.candles.exchange)
         self.quantity = order_qty
@@ -191,8 +191,10 @@ class BacktestEngine:
                 break
             fills = int(summary["fills"][0])
         counts = (int(summary[name][0]) for name in ("programs", "fills", "trades"))
-        kept = [_read_only(array[:count]) for array, count in zip(records[:3], counts, strict=True)]
-        return Records(*kept, _read_only(records.equity), _read_only(records.low_mark)), summary
+        programs, filled, trades = (
+            _read_only(array[:count]) for array, count in zip(records[:3], counts, strict=True)
+        )
+        return Records(programs, filled, trades, _read_only(records.equity), _read_only(records.low_mark)), summary
 
 
 def _read_only(array: Any) -> Any:

@@ -39,15 +39,17 @@ _HIDDEN: Final = "***"
 _SHORTEST_SECRET: Final = 6  # a shorter value would blank out ordinary words and numbers of a line
 _TELLING_NAME: Final = (
     r"[\w.-]*(?:api[_-]?key|apikey|secret|token|signature|checksum|password|passphrase|client[_-]?id)"
-    r"|sign|totp|authorization|cookie|set-cookie"
+    r"|sign|totp|authorization|(?:set-)?cookie"
 )
 _IS_TELLING: Final = re.compile(rf"(?:{_TELLING_NAME})$", re.IGNORECASE)
 _PATTERNS: Final = (
-    # Authorization: Bearer abc, "authorization": "token key:secret"
-    (re.compile(r"(\bauthorization[\"']?\s*[=:]\s*[\"']?)[^\"'\r\n,}]+", re.IGNORECASE), rf"\1{_HIDDEN}"),
-    # api_key=abc in a query, 'apiKey': 'abc' in a dict, X-MBX-APIKEY: abc in a header
+    # Authorization: Bearer abc, "authorization": "token key:secret", Cookie: a=b; c=d
+    (re.compile(r"(\b(?:authorization|cookie)[\"']?\s*[=:]\s*[\"']?)[^\"'\r\n,}]+", re.IGNORECASE), rf"\1{_HIDDEN}"),
+    # api_key=abc in a query, 'apiKey': 'a b c' in a dict, X-MBX-APIKEY: abc in a header
     (
-        re.compile(rf"((?<![\w.-])(?:{_TELLING_NAME})[\"']?\s*[=:]\s*)([\"']?)[^\s\"'&,;)}}\]]+", re.IGNORECASE),
+        re.compile(
+            rf"((?<![\w.-])(?:{_TELLING_NAME})[\"']?\s*[=:]\s*)(?:([\"'])[^\"'\r\n]+|[^\s\"'&,;)}}\]]+)", re.IGNORECASE
+        ),
         rf"\1\2{_HIDDEN}",
     ),
     # https://name:password@host

@@ -16,16 +16,16 @@ from barwise.core.indicators import session_vwap
 from barwise.core.layout import PARAMS, FloatArray, IntArray, Intrabar, Market
 from barwise.core.rules import floor_to_step
 from barwise.costs import FeeSchedule, fee_schedule
-from barwise.data.candles import SYNTHETIC_EXCHANGE, Candles
+from barwise.data.candles import SYNTHETIC_EXCHANGE, AuditPolicy, Candles
 from barwise.errors import ConfigError, DataError
-from barwise.timeframe import MINUTE_MS
+from barwise.timeframe import MINUTE_MS, Timeframe
 
 _NO_FUNDING = np.empty(0, np.float64)
 _INTRABAR = {"worst": Intrabar.WORST, "path": Intrabar.PATH, "best": Intrabar.BEST}
 # Closes of detail and signal candles may differ by this much in the median before they count as two markets.
 _SAME_MARKET = 1e-3
 # Nothing can be filled in a signal bar without detail; a few holes are a vendor's, more are a mistake.
-_LEAST_COVER = 0.8
+_LEAST_COVER = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ def prepare(
     notes: list[str] = []
     bars, act, ratio = candles, np.arange(1, len(candles) + 1), 1
     if detail is not None:
-        bars = Candles.of(detail, exchange=candles.exchange, symbol=candles.symbol)
+        bars = as_candles(detail, candles.exchange, candles.symbol)
         act, ratio = _nesting(candles, bars)
     volume = bars.volume
     if not volume.any():
@@ -121,6 +121,14 @@ def _market_steps(candles: Candles) -> tuple[float, float]:
             if symbol.name == candles.symbol:
                 return symbol.tick_size, symbol.lot_size
     return 0.0, 0.0
+
+
+def as_candles(
+    data: Any, exchange: str = "", symbol: str = "", timeframe: "str | Timeframe | None" = None
+) -> Candles:
+    """Candles of any data; those that are candles already were audited when they were made, by the user's policy."""
+    policy: AuditPolicy = "off" if isinstance(data, Candles) else "raise"
+    return Candles.of(data, exchange=exchange, symbol=symbol, timeframe=timeframe, audit=policy)
 
 
 def _frozen(array: Any) -> Any:

@@ -378,7 +378,8 @@ class BacktestResult:
     @cached_property
     def tier_statistics(self) -> Any:
         """Per tier: programs, fill rate, quantity, bars to fill, shortfall, maker share, fees, drift after the fill."""
-        bars = tuple(int(self.params[f"tier{tier}_bars"]) for tier in (1, 2, 3, 4))
+        p = self.params
+        bars = (int(p["tier1_bars"]), int(p["tier2_bars"]), int(p["tier3_bars"]), int(p["tier4_bars"]))
         return tiers.tier_statistics(
             self.records.programs,
             self.records.fills,

@@ -40,7 +40,7 @@ from barwise.engine import (
     too_few_bars,
 )
 from barwise.errors import BarwiseError, ConfigError, did_you_mean
-from barwise.prepare import Prepared, parameter_records, prepare, resolved_fees
+from barwise.prepare import Prepared, as_candles, parameter_records, prepare, resolved_fees
 from barwise.strategy.base import PlanRows, Strategy
 from barwise.strategy.lookahead import quick_check
 from barwise.timeframe import Timeframe
@@ -137,7 +137,7 @@ def sweep(
     strategy, execution = checked_strategy(strategy), checked_execution(execution)
     columns = _columns(type(strategy), rows, grid)
     n_rows = len(next(iter(columns.values())))
-    candles = Candles.of(candles, exchange=exchange, symbol=symbol, timeframe=timeframe)
+    candles = as_candles(candles, exchange, symbol, timeframe)
     prepared = prepare(candles, detail, funding)
     announce_compilation()
     if check_lookahead:

@@ -4,7 +4,7 @@ A resting limit that waits for its price is cheap when it fills and expensive wh
 shortfall are shown next to the programs it let go. All of it is derived from PROGRAM and FILL records (execution
 specification, sections 4 and 8) and the closes of the execution bars.
 
-Units: rates and shares are PERCENT, prices moves are basis points of the price they are measured from, positive where
+Units: rates and shares are PERCENT, price moves are basis points of the price they are measured from, positive where
 the name says so: a positive shortfall is a cost, a positive drift or move is in favour of the position.
 """
 
@@ -44,16 +44,14 @@ def tier_statistics(
         are weighted by quantity, except that over programs; None where there is nothing to take them of.
     """
     reached = tiers_reached(programs, fills, tier_bars)
-    owner = fills["program"]
     total = float(fills["quantity"].sum())
     tables = []
     for tier in range(1, 5):
-        chosen = fills["tier"] == tier
-        f = fills[chosen]
-        visited, working = int(np.count_nonzero(reached[:, tier - 1])), np.unique(owner[chosen])
+        f = fills[fills["tier"] == tier]
+        visited = int(np.count_nonzero(reached[:, tier - 1]))
         # Fills are in the order of time, so the first row of a program is its first fill here.
-        first_row = np.unique(f["program"], return_index=True)[1]
-        waited = f["bar"][first_row] - programs["start_bar"][working]
+        owners, first_row = np.unique(f["program"], return_index=True)
+        waited = f["bar"][first_row] - programs["start_bar"][owners]
         quantity = f["quantity"]
         arrival = programs["arrival_price"][f["program"]]
         filled = float(quantity.sum())
@@ -61,9 +59,9 @@ def tier_statistics(
             "tier": tier,
             "name": TIER_NAMES[tier - 1],
             "programs": visited,
-            "programs_filled": len(working),
+            "programs_filled": len(owners),
             "fills": len(f),
-            "fill_rate": 100.0 * len(working) / visited if visited else None,
+            "fill_rate": 100.0 * len(owners) / visited if visited else None,
             "quantity": filled,
             "quantity_share": 100.0 * filled / total if total > 0.0 else None,
             "mean_bars_to_fill": float(waited.mean()) if len(waited) else None,
@@ -214,7 +212,7 @@ def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _mean(values: FloatArray) -> float | None:
+def _mean(values: NDArray[Any]) -> float | None:
     """Mean of those that are known, or None."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else None

@@ -7,6 +7,7 @@ dates or ISO strings. What cannot be read is a DataError that says which row and
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from textwrap import shorten
 from typing import Any, NamedTuple, TypeAlias
@@ -336,11 +337,14 @@ def _refuse_missing(missing: Any) -> None:
 def _read_items(values: list[Any], calendar: Calendar) -> tuple[IntArray, tuple[Finding, ...]]:
     """Times given as Python objects, of one kind or of several."""
     numbers = [_as_number(value) for value in values]
-    if values and all(number is not None for number in numbers):
-        try:
+    numeric = sum(number is not None for number in numbers)
+    if values and numeric == len(values):
+        with suppress(TypeError, OverflowError):  # integers beyond 64 bits; the reading one by one names the row
             return _by_magnitude(np.array(numbers))
-        except (TypeError, OverflowError):
-            pass  # integers beyond 64 bits; the item-wise reading below names the row
+    elif numeric:
+        # Numbers among dates, or the other way round: the fewer are the strangers.
+        strange = next(at for at, number in enumerate(numbers) if (number is not None) == (2 * numeric < len(values)))
+        raise _unreadable_time(strange, values[strange])
     times = np.empty(len(values), dtype=np.int64)
     for at, value in enumerate(values):
         try:
@@ -395,7 +399,7 @@ def _by_magnitude(numbers: Any) -> tuple[IntArray, tuple[Finding, ...]]:
             "error",
             len(others),
             int(times[first]),
-            f"The times mix units: most are {_UNIT_NAMES[common]}, {counted(len(others), 'row')} are not, first row "
+            f"The times mix units: {_UNIT_NAMES[common]}, but {counted(len(others), 'row')} in another, first row "
             f"{first}: {_UNIT_NAMES[int(units[first])]} ({numbers[first]:.15g} = {utc_text(int(times[first]))}).",
             "bring all times to milliseconds; read_candles does that for files.",
         ),

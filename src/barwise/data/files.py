@@ -423,7 +423,10 @@ def _find_header(text: str, match: Callable[[Sequence[str]], dict[str, str]]) ->
     begin, problem, best = 0, None, []
     for line in islice(io.StringIO(text[: 1 << 16], newline="\n"), _HEADER_LINES_SEARCHED):
         for separator in _DELIMITERS:
-            cells = [cell.strip().strip("<>") for cell in next(csv.reader([line], delimiter=separator), [])]
+            try:
+                cells = [cell.strip().strip("<>") for cell in next(csv.reader([line], delimiter=separator), [])]
+            except csv.Error:
+                continue
             if len(cells) < 2:
                 continue
             try:
@@ -498,7 +501,7 @@ def _without_repeats(
         first = int(time[left[different]][0])
         worst, by = _largest_difference(columns, left[different], right[different])
         text = (
-            f"{counted(int(different.sum()), 'bar')} occur twice with different values, first {utc_text(first)}, most "
+            f"Different values for the same time: {counted(int(different.sum()), 'bar')}, first {utc_text(first)}, most "
             f"different {utc_text(worst)} (by {by:.3%})."
         )
         if conflicts == "raise":

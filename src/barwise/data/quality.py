@@ -306,7 +306,7 @@ def _check_order(bars: Bars) -> list[Finding]:
                     "conflicts",
                     int(different.sum()),
                     first,
-                    f"{counted(int(different.sum()), 'bar')} occur twice with different values, "
+                    f"Different values for the same time: {counted(int(different.sum()), 'bar')}, "
                     f"first {utc_text(first)}.",
                     "keep the source you trust and drop the other rows.",
                 )
@@ -318,7 +318,7 @@ def _check_order(bars: Bars) -> list[Finding]:
                     "duplicates",
                     int((~different).sum()),
                     first,
-                    f"{counted(int((~different).sum()), 'bar')} occur twice with the same values, "
+                    f"Repeated with the same values: {counted(int((~different).sum()), 'bar')}, "
                     f"first {utc_text(first)}.",
                     "drop the repeated rows; read_candles does that for files.",
                 )
@@ -373,7 +373,7 @@ def _check_grid(time: IntArray, timeframe: Timeframe, calendar: Calendar) -> lis
                 "off_grid",
                 len(off),
                 first,
-                f"{counted(len(off), 'bar')} do not open on the {timeframe} grid of a {calendar.name} market, "
+                f"Off the {timeframe} grid of a {calendar.name} market: {counted(len(off), 'bar')}, "
                 f"first {utc_text(first)}.",
                 _grid_hint(timeframe, calendar),
             )
@@ -419,8 +419,7 @@ def _check_sessions(time: IntArray, timeframe: Timeframe, calendar: Calendar) ->
                 "info",
                 len(short),
                 first,
-                f"{len(short)} of {counted(len(days), 'session')} have fewer than {expected} bars, "
-                f"first {utc_text(first)}.",
+                f"Sessions of fewer than {expected} bars: {len(short)} of {len(days)}, first {utc_text(first)}.",
             )
         )
     return findings

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from barwise.core.tiers import program_totals
 from barwise.report.text import counted, day, money, moment, words
 from barwise.timeframe import Timeframe
 
@@ -90,11 +91,12 @@ def certainty_hint(result: "BacktestResult") -> str:
         return ""
     bar = result.prepared.execution_candles.timeframe
     finer = [
-        name
-        for name in Timeframe.names()
-        if Timeframe(name).ms < bar.ms and bar.ms % Timeframe(name).ms == 0 and bar.ms >= _ENOUGH_DETAIL * Timeframe(name).ms
-    ] or [name for name in Timeframe.names() if Timeframe(name).ms < bar.ms and bar.ms % Timeframe(name).ms == 0]
-    return f"use --detail {finer[-1]}" if finer else "there is no finer timeframe than these bars"
+        frame for frame in map(Timeframe, Timeframe.names()) if frame.ms < bar.ms and bar.ms % frame.ms == 0
+    ]
+    if not finer:
+        return "no finer candles than these exist to settle them"
+    enough = [frame for frame in finer if bar.ms >= _ENOUGH_DETAIL * frame.ms]
+    return f"use --detail {(enough or finer)[-1]}"
 
 
 def ruin(result: "BacktestResult") -> str:
@@ -125,18 +127,9 @@ def missed(result: "BacktestResult") -> list[dict[str, Any]]:
 
 
 def shortfall_bp(result: "BacktestResult") -> float | None:
-    """Implementation shortfall of all entries, weighted by filled quantity, in basis points."""
-    entered = [program for program in result.programs if program.shortfall_bp is not None]
-    quantity = sum(program.filled_quantity for program in entered)
-    weighted = sum(program.filled_quantity * (program.shortfall_bp or 0.0) for program in entered)
-    return weighted / quantity if quantity > 0.0 else None
-
-
-def maker_share(result: "BacktestResult") -> float | None:
-    """Share of the entered quantity that was filled as maker, percent."""
-    quantity = sum(fill.quantity for fill in result.fills)
-    maker = sum(fill.quantity for fill in result.fills if fill.liquidity == "maker")
-    return 100.0 * maker / quantity if quantity > 0.0 else None
+    """Implementation shortfall of all entries, weighted by filled quantity, in basis points; positive is a cost."""
+    shortfall: float | None = program_totals(result.records.programs)["shortfall_bp"]
+    return shortfall
 
 
 def data_line(result: "BacktestResult") -> str:
@@ -145,5 +138,5 @@ def data_line(result: "BacktestResult") -> str:
     found = [*audit.errors, *audit.warnings]
     if not found:
         return "no warnings"
-    more = f" (and {counted(len(found) - 1, 'more')[:-1] if len(found) > 2 else '1 more'})" if len(found) > 1 else ""
+    more = f" (and {len(found) - 1:,} more in the report)" if len(found) > 1 else ""
     return f"{counted(len(found), 'warning')}: {found[0].message}{more}"

@@ -114,9 +114,8 @@ def _prefix_ends(full: Plan, n: int, count: int) -> IntArray:
 
 def _differences(strategy: Strategy, candles: Candles, full: Plan, ends: IntArray) -> Iterable[LookAhead]:
     for end in ends[ends >= 0]:
-        # Views of the first bars: fresh array objects, so that no memoised indicator of the whole data is found.
-        bars = candles.bars
-        prefix = strategy.plan(bars._make(column[: end + 1] for column in bars))
+        # A view has array objects of its own, so no memoised indicator of the whole data is found.
+        prefix = strategy.plan(candles[: end + 1].bars)
         for column in ("entry", "exit", "anchor", "vwap", "risk"):
             then, now = getattr(prefix, column), getattr(full, column)
             if then is None or now is None:

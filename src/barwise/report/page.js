@@ -1,0 +1,116 @@
+// Draws the charts of the page in the colours of the theme, and redraws them when the theme or the medium changes.
+(() => {
+  "use strict";
+
+  const root = document.documentElement;
+  const figures = JSON.parse(document.getElementById("figures").textContent);
+  const prefersDark = window.matchMedia("(prefers-color-scheme: dark)");
+  const narrow = window.matchMedia("(max-width: 700px)");
+  const coarse = window.matchMedia("(pointer: coarse)");
+  const button = document.getElementById("theme");
+  const PRINTED_WIDTH = 680;
+
+  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : prefersDark.matches);
+
+  // "@long" is the value of the custom property --long.
+  function coloured(value, styles) {
+    if (typeof value === "string") {
+      return value.startsWith("@") ? styles.getPropertyValue(`--${value.slice(1)}`).trim() : value;
+    }
+    if (Array.isArray(value)) {
+      const simple = typeof value[0] === "number" || value[0] === null;
+      return simple ? value : value.map((item) => coloured(item, styles));
+    }
+    if (value !== null && typeof value === "object") {
+      return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, coloured(item, styles)]));
+    }
+    return value;
+  }
+
+  function layoutOf(spec, styles, width) {
+    const axis = {
+      gridcolor: "@grid", linecolor: "@rule", zerolinecolor: "@rule", tickcolor: "@rule", automargin: true,
+    };
+    const small = width ? width < 700 : narrow.matches;
+    const layout = {
+      autosize: !width,
+      width,
+      font: { family: styles.getPropertyValue("--font"), size: small ? 11 : 12, color: "@ink" },
+      paper_bgcolor: "@page",
+      plot_bgcolor: "@page",
+      margin: { l: small ? 44 : 60, r: small ? 8 : 16, t: 36, b: 36 },
+      hoverlabel: { bgcolor: "@card", bordercolor: "@rule", font: { color: "@ink" } },
+      legend: { orientation: "h", x: 0, y: -0.12, yanchor: "top", font: { size: small ? 10 : 12 } },
+      dragmode: coarse.matches ? false : "zoom",
+      ...spec.layout,
+    };
+    for (const name of ["xaxis", "yaxis", "yaxis2"]) {
+      if (name === "yaxis2" && !layout[name]) continue;
+      layout[name] = { ...axis, ...layout[name] };
+      if (layout[name].rangeselector) {
+        layout[name].rangeselector = {
+          ...layout[name].rangeselector,
+          bgcolor: "@card", activecolor: "@rule", bordercolor: "@rule", borderwidth: 1, x: 0, y: 1.02,
+          visible: !width,
+        };
+      }
+    }
+    return coloured(layout, styles);
+  }
+
+  // Zooming in time fits the prices to the candles that are visible.
+  function fitPrices(plot, trace, event) {
+    if (event["xaxis.autorange"]) {
+      Plotly.relayout(plot, { "yaxis.autorange": true });
+      return;
+    }
+    const range = event["xaxis.range"] || [event["xaxis.range[0]"], event["xaxis.range[1]"]];
+    if (range[0] === undefined || event["yaxis.range[0]"] !== undefined) return;
+    const [first, last] = range.map((time) => {
+      if (typeof time === "number") return time;
+      return Date.parse(`${time.replace(" ", "T")}${time.length > 10 ? "Z" : ""}`);
+    });
+    let low = Infinity;
+    let high = -Infinity;
+    trace.x.forEach((time, i) => {
+      if (time < first || time > last) return;
+      low = Math.min(low, trace.low[i]);
+      high = Math.max(high, trace.high[i]);
+    });
+    if (low > high) return;
+    const room = (high - low) * 0.05 || high * 0.001;
+    Plotly.relayout(plot, { "yaxis.range": [low - room, high + room] });
+  }
+
+  function draw(width) {
+    const styles = getComputedStyle(root);
+    for (const [name, spec] of Object.entries(figures)) {
+      const plot = document.getElementById(`chart-${name}`);
+      const first = !plot.classList.contains("js-plotly-plot");
+      const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
+      Plotly.react(plot, coloured(spec.data, styles), layoutOf(spec, styles, width), config);
+      if (first && spec.fits) plot.on("plotly_relayout", (event) => fitPrices(plot, spec.data[0], event));
+    }
+    button.setAttribute("aria-pressed", String(isDark()));
+  }
+
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    root.dataset.theme = isDark() ? "light" : "dark";
+    draw();
+  });
+  prefersDark.addEventListener("change", () => draw());
+  narrow.addEventListener("change", () => draw());
+  let screenTheme;
+  window.addEventListener("beforeprint", () => {
+    screenTheme = root.dataset.theme;
+    root.dataset.theme = "light";
+    draw(PRINTED_WIDTH);
+  });
+  window.addEventListener("afterprint", () => {
+    if (screenTheme) root.dataset.theme = screenTheme;
+    else delete root.dataset.theme;
+    draw();
+  });
+  draw();
+})();

@@ -1,0 +1,148 @@
+"""The report as one HTML file: it opens without a network, prints, and can be sent to someone else as it is.
+
+The page carries Plotly's script, its own style and script, and the figures as data. A content security policy names the two
+scripts by their hash and allows no request at all, so that nothing a symbol or a strategy is called can run or load.
+"""
+
+from base64 import b64encode
+from collections.abc import Mapping
+from datetime import datetime
+from hashlib import sha256
+from importlib.resources import files as package_files
+from typing import TYPE_CHECKING
+
+from barwise.report import sections, statements
+from barwise.report.charts import Chart, all_charts
+from barwise.report.markup import Markup, element, joined, json_block
+from barwise.report.text import moment, money
+
+if TYPE_CHECKING:
+    from barwise.result import BacktestResult
+
+_NO_SCRIPT = (
+    "The charts need JavaScript, which is switched off here. Every figure in the tables is complete without it."
+)
+
+
+def render_page(
+    result: "BacktestResult", *, written: datetime, versions: Mapping[str, str], files: Mapping[str, str]
+) -> str:
+    """The page of one backtest.
+
+    Args:
+        result: What to show.
+        written: When the report was made.
+        versions: What made it, by name.
+        files: The other files of the report, as the reader shall find them.
+    """
+    title = f"{statements.market_name(result)} {result.candles.exchange}: {statements.strategy_name(result)}"
+    charts = {chart.name: chart for chart in all_charts(result)}
+    drawing = (package_files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8")
+    own_script, style = (_asset(name) for name in ("page.js", "page.css"))
+    policy = (
+        f"default-src 'none'; script-src {_hash_source(drawing)} {_hash_source(own_script)}; "
+        "style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=policy),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("title", title),
+        element("style", Markup(style)),
+    )
+    body = element(
+        "body",
+        *_notices(result),
+        _header(result, written),
+        element("main", *_main(result, charts, versions)),
+        sections.footer(files, written),
+        json_block("figures", {name: chart.to_dict() for name, chart in charts.items()}),
+        element("script", Markup(drawing)),
+        element("script", Markup(own_script)),
+    )
+    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
+
+
+def _asset(name: str) -> str:
+    return (package_files("barwise.report") / name).read_text("utf-8")
+
+
+def _hash_source(script: str) -> str:
+    return f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
+
+
+def _notices(result: "BacktestResult") -> list[Markup]:
+    """What must be read before any number."""
+    found = []
+    if result.candles.synthetic:
+        text = "SYNTHETIC: these prices were made up by a program. The result says nothing about any real market."
+        found.append(element("p", text, class_="notice synthetic", role="note"))
+    if result.ruined:
+        found.append(element("p", statements.ruin(result), class_="notice ruined", role="note"))
+    return found
+
+
+def _header(result: "BacktestResult", written: datetime) -> Markup:
+    candles = result.candles
+    detail = statements.detail_candles(result)
+    facts = (
+        candles.exchange,
+        statements.strategy_name(result),
+        statements.span(result),
+        statements.bars_and_gaps(result),
+        f"fills in {detail.timeframe} candles" if detail is not None else "",
+    )
+    terms = (
+        f"Tested from {statements.tested_from(result)} UTC. All times are UTC, all money is quote currency, capital "
+        f"{money(result.initial_capital)}. Written {moment(written)}."
+    )
+    return element(
+        "header",
+        element(
+            "div",
+            element("h1", statements.market_name(result)),
+            element("p", " · ".join(fact for fact in facts if fact)),
+            element("p", terms, class_="muted"),
+        ),
+        element("button", "Dark theme", type="button", id="theme", aria_pressed="false", hidden=True),
+    )
+
+
+def _main(result: "BacktestResult", charts: Mapping[str, Chart], versions: Mapping[str, str]) -> list[Markup]:
+    """The sections in the order of reading: what came out, how sure it is, where it came from, what it stands on."""
+    trades = [sections.no_trades()]
+    if result.trades:
+        trades = [
+            element("div", _figure(charts["distribution"]), _figure(charts["excursions"]), class_="pair"),
+            element("div", _figure(charts["costs"]), sections.exits_table(result), class_="pair"),
+        ]
+    return [
+        _section("Result", sections.cards(result), sections.band(result), sections.limits(), element("noscript", _NO_SCRIPT)),
+        _section("Equity", _figure(charts["equity"], tall=True), sections.monthly_table(result)),
+        _section("Price and trades", _figure(charts["candles"], tall=True)),
+        _section("What the trades made", *trades),
+        _section("Fills", sections.tier_table(result), sections.missed_table(result)),
+        _section("Trades", sections.trades_table(result)),
+        _section("All metrics", sections.metrics_table(result)),
+        _section("Data", sections.audit_table(result)),
+        _section("Settings", sections.parameter_tables(result)),
+        _section("Fees", sections.fees_table(result)),
+        _section("Reproducing this", sections.reproduction_table(result, versions)),
+    ]
+
+
+def _section(heading: str, *content: Markup) -> Markup:
+    identifier = heading.lower().replace(" ", "-")
+    return element("section", element("h2", heading, id=identifier), *content, aria_labelledby=identifier)
+
+
+def _figure(chart: Chart, *, tall: bool = False) -> Markup:
+    """A chart with its message as heading; the drawing itself is one image to a screen reader, named by that message."""
+    return element(
+        "figure",
+        element("h3", chart.title),
+        element("div", id=f"chart-{chart.name}", class_="plot tall" if tall else "plot", role="img", aria_label=chart.title),
+        element("figcaption", chart.note) if chart.note else joined(),
+    )

@@ -1,0 +1,366 @@
+"""The store gives back exactly what was put, whoever dies in between, and never mixes two truths about one bar."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from barwise.data.candles import Candles
+from barwise.data.files import read_candles, read_description, write_candles
+from barwise.data.store import CandleStore, Span
+from barwise.errors import BarwiseError, ConfigError, DataError
+from tests.test_candles import HOUR, NEW_YEAR, built, candle_lists, hours
+
+DAY = 24 * HOUR
+KEY = ("BINANCE", "BTCUSDT", "1H")
+
+# What a writing process does in the tests below: put the candles of a file, so many at a time, and say so after each.
+WRITER = """
+import sys
+from barwise.data.files import read_candles
+from barwise.data.store import CandleStore
+root, path, size = sys.argv[1], sys.argv[2], int(sys.argv[3])
+candles, store = read_candles(path), CandleStore(root)
+for at in range(0, len(candles), size):
+    store.put(candles[at : at + size], source="writer")
+    print(at, flush=True)
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> CandleStore:
+    return CandleStore(tmp_path / "cache")
+
+
+def writer(store: CandleStore, path: Path, size: int) -> "subprocess.Popen[str]":
+    source = str(Path(__file__).resolve().parents[1] / "src")
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(store.root), str(path), str(size)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": source},
+    )
+
+
+def files_of(store: CandleStore) -> list[str]:
+    return sorted(path.name for path in store.root.rglob("*") if path.is_file() and path.name != ".lock")
+
+
+def test_what_is_put_comes_back_to_the_bit(store: CandleStore, market_data: Path) -> None:
+    candles = read_candles(
+        market_data / "binance_spot_BTCUSDT_1h_20200920_20250331.parquet", exchange="BINANCE", symbol="BTCUSDT"
+    )
+    report = store.put(candles, source="a file")
+    assert (report.added, report.skipped, report.corrected, report.vanished) == (39676, 0, 0, 0)
+    assert store.get(*KEY) == candles
+    quarter = store.get("binance", "btcusdt", "1h", "2025-01-01", "2025-04-01")
+    assert len(quarter) == 2160
+    assert quarter == candles.between("2025-01-01", "2025-04-01")
+    assert not quarter.close.flags.writeable
+    assert str(store.put(candles)) == "0 bars added, 39,676 there already"
+    assert len(files_of(store)) == 1
+
+
+def test_a_file_is_named_by_its_span_and_says_what_it_is(store: CandleStore) -> None:
+    report = store.put(built(hours(48)), source="a test", volume_unit="contracts")
+    (path,) = report.files
+    assert path == store.root / "BINANCE" / "BTCUSDT" / "1H" / "20250101T000000Z_20250103T000000Z.parquet"
+    described = read_description(path)
+    assert {name: described[name] for name in ("schema", "exchange", "symbol", "timeframe", "source", "rows")} == {
+        "schema": 1,
+        "exchange": "BINANCE",
+        "symbol": "BTCUSDT",
+        "timeframe": "1H",
+        "source": "a test",
+        "rows": 48,
+    }
+    assert described["units"]["volume"] == "contracts"
+    assert described["written"].endswith("+00:00")
+
+
+def test_only_the_bars_that_are_new_are_written(store: CandleStore) -> None:
+    candles = built(hours(100))
+    store.put(candles[20:40])
+    store.put(candles[60:70])
+    report = store.put(candles[:80])
+    assert (report.added, report.skipped, len(report.files)) == (50, 30, 3)
+    assert store.get(*KEY) == candles[:80]
+    assert store.coverage(*KEY) == (Span(NEW_YEAR, NEW_YEAR + 80 * HOUR),)
+    assert store.put(candles[10:30]).files == ()
+
+
+def test_a_hole_that_is_filled_later_is_filled(store: CandleStore) -> None:
+    candles = built(hours(30))
+    with_hole = built([row for at, row in enumerate(hours(30)) if at not in (10, 11, 20)])
+    store.put(with_hole)
+    assert store.get(*KEY).gaps.missing == 3
+    assert store.put(candles).added == 3
+    assert store.get(*KEY) == candles
+    assert store.put(with_hole).vanished == 3
+    assert store.get(*KEY) == candles
+
+
+def test_a_bar_that_arrives_with_other_values_is_kept_apart_and_reported(store: CandleStore) -> None:
+    candles = built(hours(30))
+    store.put(candles)
+    rows = hours(30)
+    rows[7]["volume"] += 1
+    rows[9]["close"] += 0.5
+    report = store.put(built(rows), source="fetched again")
+    assert (report.added, report.skipped, report.corrected) == (0, 28, 2)
+    assert "2 differ from what is stored" in str(report)
+    assert store.get(*KEY) == candles
+    corrections = store.corrections(*KEY)
+    assert corrections is not None
+    assert corrections.to_dicts() == [rows[7], rows[9]]
+    assert store.put(built(rows)).files == ()  # known already
+    rows[7]["volume"] += 1
+    store.put(built(rows))
+    latest = store.corrections(*KEY)
+    assert latest is not None
+    assert latest.to_dicts() == [rows[7], rows[9]]
+    (entry,) = store.list()
+    assert (entry.corrections, entry.bars, entry.files) == (2, 30, 1)
+
+
+def test_nothing_there_says_what_is_and_how_to_get_it(store: CandleStore) -> None:
+    with pytest.raises(DataError, match="BINANCE BTCUSDT 1H is not in the store") as caught:
+        store.get(*KEY)
+    assert "barwise data import FILE --exchange BINANCE --symbol BTCUSDT --timeframe 1H" in caught.value.hint
+    store.put(built(hours(48)))
+    with pytest.raises(DataError, match="Did you mean BTCUSDT"):
+        store.get("BINANCE", "BTCUSD", "1H")
+    with pytest.raises(DataError, match="Of BTCUSDT it has: 1H"):
+        store.get("BINANCE", "BTCUSDT", "4H")
+    with pytest.raises(
+        DataError, match=r"stored from 2026-01-01 00:00 UTC on; stored: 2025-01-01 00:00 \.\. 2025-01-03 00:00 UTC"
+    ):
+        store.get(*KEY, "2026-01-01")
+    with pytest.raises(DataError, match="after its end"):
+        store.get(*KEY, "2026-01-01", "2025-01-01")
+    with pytest.raises(ConfigError, match="not a timeframe"):
+        store.get("BINANCE", "BTCUSDT", "3H")
+
+
+def test_coverage_and_what_is_missing_of_a_span(store: CandleStore) -> None:
+    candles = built(hours(100))
+    store.put(candles[10:20])
+    store.put(candles[20:30])
+    store.put(candles[50:60])
+
+    def span(begin: int, end: int) -> Span:
+        return Span(NEW_YEAR + begin * HOUR, NEW_YEAR + end * HOUR)
+
+    assert store.coverage(*KEY) == (span(10, 30), span(50, 60))
+    assert store.missing(*KEY, NEW_YEAR, NEW_YEAR + 100 * HOUR) == (span(0, 10), span(30, 50), span(60, 100))
+    assert store.missing(*KEY, NEW_YEAR + 12 * HOUR, NEW_YEAR + 25 * HOUR) == ()
+    assert store.missing(*KEY, NEW_YEAR + 15 * HOUR, NEW_YEAR + 52 * HOUR) == (span(30, 50),)
+    assert store.coverage("DELTA", "BTCUSD", "1H") == ()
+    assert len(store.get(*KEY, NEW_YEAR + 15 * HOUR, NEW_YEAR + 52 * HOUR)) == 17
+
+
+def test_the_list_tells_each_series_once(store: CandleStore, market_data: Path) -> None:
+    assert store.list() == ()
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        path = market_data / f"binance_spot_{symbol}_1h_20200920_20250331.parquet"
+        store.put(read_candles(path, exchange="BINANCE", symbol=symbol), source=path.name)
+    store.put(built(hours(48), exchange="SAMPLE"), source="made up")
+    (store.root / "BINANCE" / "BTCUSDT" / "notes").mkdir()
+    (store.root / "readme.txt").write_text("not a venue")
+    listed = store.list()
+    assert [(entry.exchange, entry.symbol, entry.timeframe.name) for entry in listed] == [
+        ("BINANCE", "BTCUSDT", "1H"),
+        ("BINANCE", "ETHUSDT", "1H"),
+        ("SAMPLE", "BTCUSDT", "1H"),
+    ]
+    assert (listed[0].bars, listed[0].gaps, listed[0].missing) == (39676, 10, 20)
+    assert listed[0].sources == ("binance_spot_BTCUSDT_1h_20200920_20250331.parquet",)
+    assert [entry.synthetic for entry in listed] == [False, False, True]
+    assert listed[2].to_dict()["spans"] == [{"start": NEW_YEAR, "end": NEW_YEAR + 48 * HOUR}]
+
+
+def test_made_up_and_real_prices_never_share_a_series(store: CandleStore) -> None:
+    store.put(built(hours(10)))
+    with pytest.raises(DataError, match="the stored candles of this series are real, these are synthetic"):
+        store.put(built(hours(20)[10:], synthetic=True))
+    assert len(store.get(*KEY)) == 10
+    store.put(built(hours(10), symbol="MADEUP", synthetic=True))
+    assert store.get("BINANCE", "MADEUP", "1H").synthetic
+
+
+def test_quote_volume_comes_back_where_every_file_of_the_span_has_it(store: CandleStore) -> None:
+    rows = [{**row, "quote_volume": row["volume"] * row["close"]} for row in hours(20)]
+    candles = built(rows)
+    store.put(candles[:10])
+    assert store.get(*KEY) == candles[:10]
+    store.put(built(hours(20)[10:]))
+    assert store.get(*KEY, NEW_YEAR, NEW_YEAR + 10 * HOUR) == candles[:10]
+    assert store.get(*KEY) == built(hours(20))
+
+
+@pytest.mark.parametrize(
+    "symbol",
+    [
+        "NSE:RELIANCE",
+        "../../ETC/PASSWD",
+        "..",
+        ".",
+        ".HIDDEN",
+        "A/B",
+        "A\\B",
+        "M&M",
+        "NIFTY 50",
+        "100%",
+        "É",
+        "CON",
+        "~",
+    ],
+)
+def test_any_symbol_stays_below_the_root_and_is_read_back(store: CandleStore, symbol: str) -> None:
+    candles = built(hours(5), symbol=symbol)
+    report = store.put(candles)
+    inside = report.files[0].relative_to(store.root)
+    assert len(inside.parts) == 4
+    assert not any(part in {".", ".."} for part in inside.parts)
+    assert store.get("BINANCE", symbol, "1H") == candles
+    assert [entry.symbol for entry in store.list()] == [symbol]
+
+
+@pytest.mark.parametrize("symbol", ["", "  ", "X" * 500, "\ud800"])
+def test_names_that_cannot_be_stored_are_refused(store: CandleStore, symbol: str) -> None:
+    with pytest.raises(DataError):
+        store.put(built(hours(5), symbol=symbol))
+    with pytest.raises(DataError, match="not a name"):
+        store.get("BINANCE", symbol, "1H")
+    with pytest.raises(DataError):
+        store.get("BINANCE", 5, "1H")  # type: ignore[arg-type]
+
+
+def test_unsound_and_nameless_candles_are_refused(store: CandleStore) -> None:
+    with pytest.raises(DataError, match="not in time order"):
+        store.put(built(hours(5)[::-1], audit="report"))
+    with pytest.raises(DataError, match="needs an exchange and a symbol"):
+        store.put(Candles.of(hours(5)))
+    with pytest.raises(DataError, match="not one bar"):
+        store.put(built(hours(5))[:0])
+    with pytest.raises(DataError, match="cannot be stored"):
+        store.put(built(hours(5, start=-10 * DAY), timeframe="1H"))
+    assert files_of(store) == []
+
+
+def test_a_damaged_file_is_named(store: CandleStore) -> None:
+    (path,) = store.put(built(hours(50))).files
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DataError, match=path.name) as caught:
+        store.get(*KEY)
+    assert "import the span again" in caught.value.hint
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match=path.name):
+        store.list()
+
+
+def test_a_file_from_another_series_is_not_believed(store: CandleStore) -> None:
+    (path,) = store.put(built(hours(50))).files
+    other = store.root / "BINANCE" / "ETHUSDT" / "1H"
+    other.mkdir(parents=True)
+    path.rename(other / path.name)
+    with pytest.raises(DataError, match="says that it holds BINANCE BTCUSDT 1H, not BINANCE ETHUSDT 1H"):
+        store.get("BINANCE", "ETHUSDT", "1H")
+
+
+def test_two_files_that_contradict_each_other_are_both_named(store: CandleStore) -> None:
+    (path,) = store.put(built(hours(50))).files
+    rows = hours(50)
+    rows[30]["close"] += 0.5
+    rival = path.with_name("20250101T050000Z_20250103T020000Z.parquet")
+    write_candles(built(rows[5:]), rival)
+    with pytest.raises(DataError, match="differ about 2025-01-02 06:00 UTC") as caught:
+        store.get(*KEY)
+    assert path.name in caught.value.message
+    assert rival.name in caught.value.message
+    assert len(store.get(*KEY, NEW_YEAR, NEW_YEAR + 20 * HOUR)) == 20  # equal overlap is no contradiction
+
+
+def test_a_store_that_cannot_be_written_is_a_data_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="cannot write"):
+        CandleStore(tmp_path / "file").put(built(hours(5)))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@given(rows=candle_lists(), cuts=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=1, max_size=5))
+def test_pieces_in_any_order_make_the_whole(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], cuts: list[tuple[int, int]]
+) -> None:
+    store = CandleStore(tmp_path_factory.mktemp("cache"))
+    candles = built(rows)
+    kept: set[int] = set()
+    for begin, end in cuts:
+        piece = candles[begin:end]
+        if len(piece):
+            report = store.put(piece)
+            new = set(piece.time.tolist()) - kept
+            assert report.added == len(new)
+            assert report.corrected == 0
+            kept |= new
+    if kept:
+        assert store.get(*KEY).to_dicts() == [row for row in rows if row["time"] in kept]
+    assert store.put(candles).added == len(rows) - len(kept)
+    assert store.get(*KEY) == candles
+
+
+@given(st.text(max_size=12), st.text(max_size=12), st.text(max_size=4))
+def test_junk_names_never_raise_anything_but_our_errors(exchange: str, symbol: str, timeframe: str) -> None:
+    with pytest.raises(BarwiseError):
+        CandleStore("nowhere").get(exchange, symbol, timeframe)
+
+
+# ---------------------------------------------------------------------------------------- processes that die or compete
+
+
+def test_the_store_is_whole_after_every_kill(store: CandleStore, tmp_path: Path) -> None:
+    candles = built(hours(3000))
+    path = write_candles(candles, tmp_path / "all.parquet")
+    random = np.random.default_rng(5)
+    for round_ in range(5):
+        process = writer(store, path, 20)
+        assert process.stdout is not None
+        for _ in range(8 * (round_ + 1)):
+            process.stdout.readline()
+        # the kill falls somewhere inside the next puts
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=float(random.uniform(0.0, 0.01)))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        process.stdout.close()
+        stored = store.get(*KEY)
+        assert stored == candles[: len(stored)]
+        assert len(stored) % 20 == 0
+        assert len(stored) >= 8 * 20 * (round_ + 1)
+    folder = store.root / "BINANCE" / "BTCUSDT" / "1H"
+    (folder / ".tmp-1-torn").write_bytes(b"half a file")
+    (folder / ".tmp-1-torn.parquet").write_bytes(b"half a file")
+    assert len(store.get(*KEY)) >= 800
+    store.put(candles)
+    assert store.get(*KEY) == candles
+    assert not [name for name in files_of(store) if name.startswith(".tmp")]
+
+
+def test_writers_at_the_same_time_write_every_bar_once(store: CandleStore, tmp_path: Path) -> None:
+    candles = built(hours(600))
+    path = write_candles(candles, tmp_path / "all.parquet")
+    processes = [writer(store, path, size) for size in (30, 45, 70)]
+    for process in processes:
+        process.communicate(timeout=120)
+        assert process.returncode == 0
+    assert store.get(*KEY) == candles
+    assert store.corrections(*KEY) is None
+    stored = [read_description(path)["rows"] for path in store.root.rglob("*.parquet")]
+    assert sum(stored) == 600
