@@ -90,7 +90,7 @@ def run_tests(arguments: "list[str]") -> int:
         return call((*PYTEST, *arguments))
     outcome = {}
     for name, command in (*STATIC_CHECKS, ("tests", PYTEST + WHOLE_SUITE)):
-        print(f"\n== {name}: {' '.join(Path(word).name for word in command[1:] if word != '-m')}", flush=True)
+        print(f"\n== {name}: {' '.join(word.split('/')[-1] for word in command[1:] if word != '-m')}", flush=True)
         outcome[name] = call(command)
     print("\n" + ", ".join(f"{name} {'FAILED' if code else 'ok'}" for name, code in outcome.items()), flush=True)
     return 1 if any(outcome.values()) else 0

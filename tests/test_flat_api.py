@@ -141,8 +141,9 @@ class TestSettings:
             barwise.StrategyConfig(**wrong)
 
     def test_an_unknown_setting_is_answered_with_the_nearest_one(self) -> None:
+        misspelt: dict[str, Any] = {"ema_fsat": 10}
         with pytest.raises(barwise.ConfigError, match=r"ema_fsat is not a parameter of \w+\. Did you mean ema_fast\?"):
-            barwise.StrategyConfig(ema_fsat=10)
+            barwise.StrategyConfig(**misspelt)
 
     @pytest.mark.parametrize(
         ("profile", "trials", "width"), [("FAST", 50, 0.10), ("BALANCED", 150, 0.15), ("THOROUGH", 300, 0.25)]
@@ -169,8 +170,19 @@ class TestSettings:
     def test_the_defaults_of_the_execution_are_the_documented_ones(self) -> None:
         settings = barwise.ExecutionConfig()
         assert (settings.initial_capital, settings.slippage) == (100_000, 0.0005)
-        names = "initial_capital leverage slippage maker_fee taker_fee fees max_participation limit_fill intrabar tick_size lot_size"
-        assert list(barwise.ExecutionConfig.model_fields) == names.split()
+        assert list(barwise.ExecutionConfig.model_fields) == [
+            "initial_capital",
+            "leverage",
+            "slippage",
+            "maker_fee",
+            "taker_fee",
+            "fees",
+            "max_participation",
+            "limit_fill",
+            "intrabar",
+            "tick_size",
+            "lot_size",
+        ]
 
 
 class TestBacktestEngine:
@@ -187,7 +199,7 @@ class TestBacktestEngine:
         assert keywords <= set(function)
 
     def test_the_documented_call_gives_the_documented_names(self, candles: Candles) -> None:
-        result = barwise.BacktestEngine(candles, barwise.StrategyConfig(), 0.1, "SAMPLE", "BTCUSDT", "1H").run()
+        result = barwise.BacktestEngine(candles, barwise.StrategyConfig(), 0.1, "SAMPLE", "SAMPLE-BTC", "1H").run()
         assert len(candles) == 2136
         assert result.total_trades == result.winning_trades + result.losing_trades > 0
         assert 0 <= result.win_rate <= 100
@@ -198,13 +210,13 @@ class TestBacktestEngine:
             assert getattr(result, name) is not None, name
 
     def test_keywords_give_the_same_result_as_positions(self, candles: Candles) -> None:
-        positions = barwise.BacktestEngine(candles, barwise.StrategyConfig(), 0.1, "SAMPLE", "BTCUSDT", "1H").run()
+        positions = barwise.BacktestEngine(candles, barwise.StrategyConfig(), 0.1, "SAMPLE", "SAMPLE-BTC", "1H").run()
         keywords = barwise.BacktestEngine(
             candles=candles,
             strategy_config=barwise.StrategyConfig(),
             order_qty=0.1,
             exchange="SAMPLE",
-            symbol="BTCUSDT",
+            symbol="SAMPLE-BTC",
             timeframe="1H",
         ).run()
         assert keywords.to_dict() == positions.to_dict()
@@ -212,8 +224,8 @@ class TestBacktestEngine:
     def test_a_trade_and_its_fills_have_the_documented_names(self, candles: Candles) -> None:
         trade = barwise.backtest(candles, qty=0.1).trades[0]
         names = (
-            "trade_id side entry_time exit_time entry_price exit_price quantity exit_reason gross_pnl fees slippage funding "
-            "net_pnl bars_held mfe mae ambiguous fills"
+            "trade_id side entry_time exit_time entry_price exit_price quantity exit_reason gross_pnl fees slippage "
+            "funding net_pnl bars_held mfe mae ambiguous fills"
         )
         assert all(hasattr(trade, name) for name in names.split())
         assert trade.side in {"long", "short"}
@@ -240,5 +252,5 @@ class TestBacktestEngine:
     def test_candles_in_another_form_give_the_same_numbers(self, form: str, candles: Candles) -> None:
         frame = candles.to_polars()
         data: Any = {"dicts": list(candles), "polars": frame, "pandas": frame.to_pandas()}[form]
-        same = barwise.BacktestEngine(data, None, 0.1, "SAMPLE", "BTCUSDT", "1H").run()
+        same = barwise.BacktestEngine(data, None, 0.1, "SAMPLE", "SAMPLE-BTC", "1H").run()
         assert same.net_pnl == barwise.backtest(candles, qty=0.1).net_pnl

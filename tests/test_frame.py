@@ -136,6 +136,16 @@ class TestRepository:
             pin.split("==")[0] for pin in pins("requirements-test.txt")
         }
 
+    def test_every_library_that_the_package_imports_is_declared(self) -> None:
+        imported: set[str] = set()
+        for file in (REPOSITORY / "src").rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Import):
+                    imported |= {alias.name.split(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                    imported.add(node.module.split(".")[0])
+        assert imported - sys.stdlib_module_names - {"barwise"} <= names(PYPROJECT["project"]["dependencies"])
+
     def test_ci_runs_the_test_command_of_the_contributing_page(self) -> None:
         ci = REPOSITORY / ".ci" / "run"
         assert os.access(ci, os.X_OK)

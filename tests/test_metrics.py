@@ -297,6 +297,24 @@ def test_a_deviation_of_a_thousandth_of_the_mean_is_still_a_deviation() -> None:
     assert one(s)["sharpe_ratio"] == pytest.approx(wanted, rel=1e-6)
 
 
+def test_a_loss_within_the_rounding_of_one_return_is_none() -> None:
+    equity = [101.0, 101.0 * (1.0 - 2e-16), 103.0]
+    assert equity[1] < equity[0]
+    s = summary_of(equity, trade_records([3.0]))
+    assert set(undefined(s, 100.0, 100.0, 1.0)) >= {"sortino_ratio", "omega_ratio", "recovery_factor", "calmar_ratio"}
+    assert one(s)["sortino_ratio"] == one(s)["recovery_factor"] == 0.0
+    lost = summary_of([101.0, 101.0 * (1.0 - 1e-12), 103.0], trade_records([3.0]))
+    assert one(lost)["sortino_ratio"] > 1e6
+    assert one(lost)["recovery_factor"] > 1e6
+
+
+def test_equal_daily_growth_has_no_daily_sharpe() -> None:
+    for growth in (1.01, 1.0 + 1e-5, 1.0 + 1e-8, 0.999):
+        equity = 100.0 * growth ** np.arange(1.0, 200.0)
+        assert np.std(bar_returns(equity, 100.0)) > 0.0  # rounding alone
+        assert path_of(equity)["undefined"]["daily_sharpe_ratio"] == "the daily returns do not vary"
+
+
 def test_results_that_do_not_vary_have_no_sqn() -> None:
     s = summary_of([100.0, 99.0, 130.0], trade_records([10.1] * 3))
     assert one(s)["sqn"] == 0.0
@@ -453,6 +471,11 @@ def test_path_metrics_of_seven_days_are_what_a_pencil_gives() -> None:
     assert found["undefined"]["cagr"] == "the span is shorter than 30 days"
 
 
+def test_the_peak_within_a_bar_is_that_of_the_closes_before_it() -> None:
+    # The low of 95 came before the close at 200, so it is a fall from 100.
+    assert path_of([100.0, 200.0], low=[100.0, 95.0])["max_drawdown_intrabar"] == pytest.approx(5.0)
+
+
 def test_daily_sharpe_of_daily_bars_is_their_sharpe() -> None:
     found = path_of(CURVE)
     assert found["daily_sharpe_ratio"] == pytest.approx(one(summary_of(CURVE), bars_per_year=365.0)["sharpe_ratio"])
@@ -520,7 +543,7 @@ def test_ruin_is_a_cagr_of_minus_one_hundred_and_returns_end_there() -> None:
     found = path_of([100.0, 40.0, -10.0, -10.0])
     assert found["cagr"] == -100.0
     assert found["max_drawdown"] == pytest.approx(110.0)
-    np.testing.assert_allclose(bar_returns(np.array([100.0, 40.0, -10.0, -10.0]), 100.0), [0, -0.6, -1.25, 0])
+    np.testing.assert_allclose(bar_returns(np.array([100.0, 40.0, -10.0, -5.0]), 100.0), [0, -0.6, -1.25, 0])
 
 
 @pytest.mark.parametrize("lengths", [(0, 0, 0), (3, 2, 3), (3, 3, 2)])
@@ -599,6 +622,11 @@ def test_trade_metrics_of_seven_trades_are_what_a_pencil_gives() -> None:
     assert found["t_statistic"] == pytest.approx(60 / 7 / math.sqrt((3200 - 3600 / 7) / 6) * math.sqrt(7))
     assert found["sqn"] == pytest.approx(found["t_statistic"])  # equal risk in all trades
     assert found["undefined"] == {}
+
+
+def test_a_trade_that_nets_nothing_ends_a_streak() -> None:
+    found = trade_metrics(trade_records([1.0, 1.0, 0.0, 1.0, -1.0, 0.0, -1.0, -1.0]))
+    assert (found["longest_winning_streak"], found["longest_losing_streak"]) == (2, 2)
 
 
 def test_sqn_of_more_than_one_hundred_trades_is_also_given_for_one_hundred() -> None:
@@ -772,6 +800,8 @@ def test_known_differences_to_quantstats_are_as_documented(golden: Golden) -> No
     assert one(summary_of(falling, trade_records([falling[-1] - 100.0])))["recovery_factor"] < 0.0
     # Its profit factor is that of bars, which here is the omega ratio.
     assert qs.profit_factor(returns) == pytest.approx(ours["omega_ratio"])
+    # Its exposure is the share of returns that are not 0, rounded up to a full percent.
+    assert qs.exposure(pd.Series([0.01, 0.0, -0.02] * 100)) == 0.67
     # 252 by default: 5.9 times too little for hourly bars around the clock.
     assert ours["sharpe_ratio"] / qs.sharpe(returns) == pytest.approx(math.sqrt(8760 / 252))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barwise.data.candles import Candles
@@ -167,6 +167,17 @@ def test_a_bar_that_closes_in_the_future_is_an_error() -> None:
         candles.require_sound(datetime(2024, 1, 1, tzinfo=UTC))
 
 
+def test_the_last_bar_of_a_session_closes_with_the_session() -> None:
+    opens = MONDAY_OPEN + HOUR * np.arange(7)
+    columns = {**market(7), "time": opens}
+    session_close = MONDAY_OPEN + 375 * MINUTE
+    assert audited(columns, exchange="NSE", now=session_close).of_kind("unclosed") is None
+    assert audited(columns, exchange="NSE", now=session_close - 1).of_kind("unclosed") is not None
+    day = Candles.of({**market(1), "time": [MONDAY_OPEN - 555 * MINUTE]}, exchange="NSE", timeframe="1D")
+    assert day.check(session_close).ok
+    assert not day.check(session_close - 1).ok
+
+
 def test_mixed_units_are_an_error_that_names_the_row() -> None:
     columns = market()
     columns["time"][7] //= 1000
@@ -217,6 +228,7 @@ def test_an_audit_is_plain_values_for_json() -> None:
     assert {finding["kind"] for finding in told["findings"]} == {"negative_volume", "gaps"}
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(1, 198), max_size=30))
 def test_every_missing_bar_is_counted_once(missing: set[int]) -> None:
     time = np.delete(NEW_YEAR + HOUR * np.arange(200), sorted(missing))

@@ -316,6 +316,7 @@ def test_pieces_in_any_order_make_the_whole(
     assert store.get(*KEY) == candles
 
 
+@settings(deadline=None)
 @given(st.text(max_size=12), st.text(max_size=12), st.text(max_size=4))
 def test_junk_names_never_raise_anything_but_our_errors(exchange: str, symbol: str, timeframe: str) -> None:
     with pytest.raises(BarwiseError):

@@ -192,7 +192,8 @@ def test_shortfall_of_a_better_price_is_negative_on_either_side() -> None:
 
 
 def test_missed_programs_say_what_the_market_did_without_them() -> None:
-    programs = [*PROGRAMS, program(11, 14, Outcome.REVERSED, side=-1)]
+    partly_filled = program(11, 24, Outcome.TIMEOUT, filled=1.0, price=100.0)
+    programs = [*PROGRAMS, partly_filled, program(11, 14, Outcome.REVERSED, side=-1)]
     found = missed_programs(records(programs, FILLS)[0], CLOSE)
     assert found["missed"] == 2
     chased, reversed_ = found["programs"]

@@ -1,7 +1,7 @@
 """Settings as declared, validated, immutable values: rules of trading, costs of execution, optimizer, walk-forward.
 
-A parameter declares itself once: `Int(20, low=2)` is default, bounds, validation, command-line option and search space in
-one line. Unknown names and impossible values raise ConfigError with the nearest match or the allowed range.
+A parameter declares itself once: `Int(20, low=2)` is default, bounds, validation, command-line option and search space
+in one line. Unknown names and impossible values raise ConfigError with the nearest match or the allowed range.
 """
 
 from enum import StrEnum
@@ -118,8 +118,8 @@ def parameter_stage(field: FieldInfo) -> str:
 class TradeRules(Parameters):
     """How a signal becomes a position and how a position ends: the same for every strategy (docs/execution.md).
 
-    Thresholds and tolerances are fractions of price (0.02 = 2 %), multipliers are in units of the plan's risk line (ATR),
-    timeouts are in signal bars.
+    Thresholds and tolerances are fractions of price (0.02 = 2 %), multipliers are in units of the plan's risk line
+    (ATR), timeouts are in signal bars.
     """
 
     atr_sl_multiplier: float = Float(1.5, above=0.0, help="stop distance from the mean entry price")
@@ -153,9 +153,9 @@ class TradeRules(Parameters):
 class ExecutionConfig(Parameters):
     """What the account and the venue allow and cost.
 
-    `fees` is a full schedule, `maker_fee` and `taker_fee` are fractions that replace the venue's schedule on both sides;
-    without either the venue's public schedule applies. `tick_size` and `lot_size` None mean the market's own, where
-    known; 0 means none.
+    `fees` is a full schedule, `maker_fee` and `taker_fee` are fractions that replace the venue's schedule on both
+    sides; without either the venue's public schedule applies. `tick_size` and `lot_size` None mean the market's own,
+    where known; 0 means none.
     """
 
     initial_capital: float = Float(100_000.0, above=0.0, stage="", help="starting cash in quote currency")

@@ -191,9 +191,7 @@ class BacktestEngine:
                 break
             fills = int(summary["fills"][0])
         counts = (int(summary[name][0]) for name in ("programs", "fills", "trades"))
-        programs, filled, trades = (
-            _read_only(array[:count]) for array, count in zip(records[:3], counts, strict=True)
-        )
+        programs, filled, trades = (_read_only(array[:count]) for array, count in zip(records[:3], counts, strict=True))
         return Records(programs, filled, trades, _read_only(records.equity), _read_only(records.low_mark)), summary
 
 
@@ -285,7 +283,8 @@ def first_usable_bar(plan: Plan, strategy: Strategy, candles: Candles, trade_fro
     """
     if trade_from is not None:
         return checked_trade_from(trade_from, len(candles))
-    assert plan.anchor is not None and plan.risk is not None
+    assert plan.anchor is not None
+    assert plan.risk is not None
     start = max(first_defined(plan.anchor), first_defined(plan.risk), plan.start or 0)
     if start > len(candles) - 2:
         raise too_few_bars(strategy, candles)
@@ -326,7 +325,9 @@ def too_few_bars(strategy: Strategy, candles: Candles) -> DataError:
 
 def kernel_orders(plan: Plan) -> Orders:
     """A complete plan as the kernel reads it."""
-    assert plan.anchor is not None and plan.vwap is not None and plan.risk is not None
+    assert plan.anchor is not None
+    assert plan.vwap is not None
+    assert plan.risk is not None
     codes = event_codes(plan.entry, plan.exit)
     at = np.flatnonzero(codes != NO_EVENT)
     lines = (_read_only(np.ascontiguousarray(line)) if line.flags.writeable else line

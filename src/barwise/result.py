@@ -27,7 +27,6 @@ SCHEMA_VERSION = 1
 
 _SIDES = {1: "long", -1: "short"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_DAY_MS = 86_400_000
 
 
 def _utc(time_ms: Any) -> datetime:
@@ -173,8 +172,7 @@ class BacktestResult:
     @property
     def years(self) -> float:
         """Elapsed time of the tested bars, in years of 365.2425 days."""
-        time = self.candles.time
-        return float(time[-1] - time[self.trade_from] + self.candles.timeframe.ms) / (365.2425 * _DAY_MS)
+        return metrics.elapsed_years(self.candles.time[self.trade_from :], self.candles.timeframe.ms)
 
     @property
     def total_trades(self) -> int:
@@ -333,6 +331,7 @@ class BacktestResult:
         records = self.records.trades
         time = self.prepared.execution_candles.time
         entry_times, exit_times = time[records["entry_bar"]], time[records["exit_bar"]]
+        favourable, adverse = metrics.excursions(records)
         return tuple(
             Trade(
                 trade_id=row,
@@ -342,8 +341,8 @@ class BacktestResult:
                 exit_time=_utc(exit_times[row]),
                 exit_reason=Exit(int(record["exit_reason"])).name.lower(),
                 bars_held=int(record["exit_signal_bar"] - record["entry_signal_bar"]),
-                mfe=float(record["side"] * (record["best_price"] - record["entry_price"]) * record["quantity"]),
-                mae=float(record["side"] * (record["worst_price"] - record["entry_price"]) * record["quantity"]),
+                mfe=float(favourable[row]),
+                mae=float(adverse[row]),
                 ambiguous=bool(record["ambiguous"]),
                 fills=self._fills_of_program.get(int(record["program"]), ()),
                 **{
@@ -360,7 +359,7 @@ class BacktestResult:
                         "initial_risk",
                     )
                 },
-            )  # fmt: skip
+            )
             for row, record in enumerate(records)
         )
 
@@ -386,6 +385,11 @@ class BacktestResult:
             self.prepared.execution_candles.close,
             bars,
         )
+
+    @cached_property
+    def program_totals(self) -> Any:
+        """Entry programs by how they ended, and what was filled of them."""
+        return tiers.program_totals(self.records.programs)
 
     @cached_property
     def missed_programs(self) -> Any:
@@ -455,6 +459,8 @@ class BacktestResult:
             "metrics": self.metrics,
             "band": asdict(self.band),
             "tiers": self.tier_statistics,
+            "program_totals": self.program_totals,
+            "missed_programs": self.missed_programs,
             "programs": [_plain(program) for program in self.programs],
             "trades": [_plain(trade) for trade in self.trades],
             "equity": {

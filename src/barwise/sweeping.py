@@ -1,8 +1,8 @@
 """Many parameter rows over the same candles, on all cores: summaries only, equal to single runs to the bit.
 
-The rows share everything that can be shared: candles, indicator columns (one per distinct period) and crossings. Threads
-take ranges of rows; the kernel holds no lock and allocates nothing, so two cores do twice the work of one. Results never
-depend on the number of threads or the size of a batch.
+The rows share everything that can be shared: candles, indicator columns (one per distinct period) and crossings.
+Threads take ranges of rows; the kernel holds no lock and allocates nothing, so two cores do twice the work of one.
+Results never depend on the number of threads or the size of a batch.
 """
 
 import itertools
@@ -29,7 +29,6 @@ from barwise.core.layout import (
     Records,
     event_codes,
 )
-from barwise.data.candles import Candles
 from barwise.engine import (
     announce_compilation,
     checked_execution,
@@ -89,12 +88,17 @@ class SweepResult:
     def best(self, metric: str = "sharpe_ratio") -> dict[str, Any]:
         """Parameters of the row with the highest value of a metric; the first of equals.
 
+        Rows without a trade are passed over: their ratios are 0, which would beat every loss.
+
         Raises:
-            ConfigError: There is no such metric.
+            ConfigError: There is no such metric, or no row traded.
         """
         if metric not in self.metrics:
             raise ConfigError(f"{metric} is not a metric of a sweep.{did_you_mean(metric, self.metrics)}")
-        row = int(np.argmax(self.metrics[metric]))
+        traded = self.metrics["total_trades"] > 0
+        if not traded.any():
+            raise ConfigError("no row of the sweep made a trade.", hint="widen the grid or use a longer span.")
+        row = int(np.argmax(np.where(traded, self.metrics[metric], -np.inf)))
         return {name: values[row].item() for name, values in self.columns.items()}
 
     def frame(self) -> "polars.DataFrame":
@@ -168,7 +172,7 @@ def sweep(
         summaries,
         execution.initial_capital,
         candles.timeframe.bars_per_year(candles.calendar),
-        elapsed / (365.2425 * 86_400_000),
+        elapsed / metrics.YEAR_MS,
     )
 
 
@@ -236,7 +240,8 @@ def _column(owner: type[Strategy], name: str, values: Any) -> Any:
             f"{name} is not a parameter of {owner.__name__}.{did_you_mean(name, owner.model_fields)}",
             hint=f"the parameters are {', '.join(owner.model_fields)}.",
         )
-    kind = {int: np.int64, float: np.float64, bool: np.bool_}.get(field.annotation or float, np.float64)
+    declared: Any = field.annotation
+    kind: Any = _COLUMN_TYPES.get(declared, np.float64)
     given = np.asarray(values)
     if given.ndim != 1 or given.dtype.kind not in "iufb":
         raise ConfigError(f"{name}: a column of numbers is needed; got {given.dtype} of shape {given.shape}.")

@@ -1,8 +1,8 @@
 """How a scenario is written, run and compared: one table of candles, the rules, and what must come out of it.
 
 A table has a header of column names (open high low close, and where wanted volume quote anchor vwap) and one line per
-bar, counted from 0. What follows `<-` is a list of notes separated by commas. Four of them mean something, all others are
-prose for the reader:
+bar, counted from 0. What follows `<-` is a list of notes separated by commas. Four of them mean something, all others
+are prose for the reader:
 
     long signal | short signal       the strategy's entry signal at the close of this bar
     leave long | short | either      the strategy's own exit signal at the close of this bar
@@ -11,7 +11,8 @@ prose for the reader:
 A line that is a single dash is a bar the data does not have. Without a volume column the data have no volume at all, so
 that nothing is capped. Without an anchor or vwap column the engine's own lines are used.
 
-Everything is off unless a scenario switches it on: no slippage, no fees, no trailing, one unit ordered, 100,000 of capital.
+Everything is off unless a scenario switches it on: no slippage, no fees, no trailing, one unit ordered, and 100,000 of
+capital.
 """
 
 import re
@@ -39,6 +40,7 @@ _LEAVE = {"long": 1, "short": -1, "either": 2}
 # A mirrored market: every price p becomes 200 - p, every long a short.
 _MIRROR_SUM = 200.0
 
+READINGS = ("worst", "path", "best")
 # (bar, price, "tier 2", "maker" | "taker"[, quantity[, fee]])
 FillRow = tuple[Any, ...]
 
@@ -181,6 +183,11 @@ def market_order(bars: int = 1, **rules: Any) -> dict[str, Any]:
     return tiers(t4=bars, **rules)
 
 
+def clear(trades: Sequence[Trade]) -> dict[str, Sequence[Trade]]:
+    """The same trades under every reading: nothing in these bars is open to one."""
+    return dict.fromkeys(READINGS, trades)
+
+
 def each(scenarios: Sequence[Scenario]) -> Callable[..., Any]:
     """Run a test once per scenario, under the scenario's own name."""
     return pytest.mark.parametrize("scenario", [pytest.param(one, id=one.name) for one in scenarios])
@@ -253,6 +260,9 @@ def run(scenario: Scenario, *, mirror: bool = False, **execution: Any) -> Backte
     if mirror:
         table = table.mirrored()
         detail = detail.mirrored() if detail is not None else None
+    rules = dict(scenario.params)
+    if mirror:
+        rules |= {"allow_long": rules.get("allow_short", True), "allow_short": rules.get("allow_long", True)}
     plan = Plan.of(
         table.entry,
         exit=table.leave,
@@ -271,7 +281,7 @@ def run(scenario: Scenario, *, mirror: bool = False, **execution: Any) -> Backte
     bar_ms = _MINUTES[_execution_timeframe(scenario)] * _MINUTE_MS
     return backtest(
         table.candles("1H"),
-        AsGiven(**scenario.params),
+        AsGiven(**rules),
         scenario.quantity,
         execution=ExecutionConfig(**settings),
         detail=detail.candles("30M") if detail is not None else None,
@@ -286,7 +296,7 @@ def check(scenario: Scenario, *, mirror: bool = False) -> None:
     if not scenario.readings:
         _compare(scenario, run(scenario, mirror=mirror), scenario.trades, mirror)
         return
-    assert set(scenario.readings) == {"worst", "path", "best"}
+    assert set(scenario.readings) == set(READINGS)
     for reading, trades in scenario.readings.items():
         result = run(scenario, mirror=mirror, intrabar=reading)
         _compare(scenario, result, trades, mirror)
@@ -338,9 +348,12 @@ def _standing_law(scenario: Scenario, result: BacktestResult, mirror: bool) -> N
             continue
         mean = sum(fill.price * fill.quantity for fill in program.fills) / filled
         assert program.shortfall_bp == pytest.approx(side * (mean - arrival) / arrival * 1e4, abs=1e-6)
+    timeframe = _execution_timeframe(scenario)
     for trade in result.trades:
-        hours = _row_of(trade.exit_time, "1H") - _row_of(trade.entry_time, "1H")
-        assert trade.bars_held == hours
+        first, last = (
+            _row_of(time, timeframe) * _MINUTES[timeframe] // 60 for time in (trade.entry_time, trade.exit_time)
+        )
+        assert trade.bars_held == last - first, "bars held are signal bars"
         assert trade.net_pnl == _close_to(trade.gross_pnl - trade.fees - trade.funding)
 
 
@@ -351,7 +364,7 @@ def _same_rows(kind: str, seen: list[dict[str, Any]], expected: list[dict[str, A
     for number, (found, row) in enumerate(zip(seen, expected, strict=True)):
         # A column the scenario does not speak of holds None.
         spoken_of = {name: found[name] for name, value in row.items() if value is not None}
-        assert spoken_of == _close_to({name: row[name] for name in spoken_of}), f"{kind} {number}"
+        assert spoken_of == {name: _close_to(row[name]) for name in spoken_of}, f"{kind} {number}"
 
 
 def _program_row(scenario: Scenario, program: Program, mirror: bool) -> dict[str, Any]:
@@ -456,4 +469,7 @@ def _row_of(time: datetime, timeframe: str) -> int:
 
 
 def _close_to(expected: Any) -> Any:
+    """Numbers to ten digits, anything else as it is."""
+    if isinstance(expected, (str, bool)):
+        return expected
     return pytest.approx(expected, rel=1e-10, abs=1e-9)

@@ -1,8 +1,8 @@
 """Signals of many parameter rows at once: crossings of two lines found once per pair, then filtered per row.
 
-A row of a sweep needs only the few bars where something is signalled. Finding the crossings of a pair costs one pass over
-the bars; filtering them for a row touches the crossings alone, so a thousand rows over a hundred pairs cost a hundred
-passes.
+A row of a sweep needs only the few bars where something is signalled. Finding the crossings of a pair costs one pass
+over the bars; filtering them for a row touches the crossings alone, so a thousand rows over a hundred pairs cost a
+hundred passes.
 """
 
 import numpy as np

@@ -1,10 +1,10 @@
 """The kernel: what every execution bar does to an entry program and to a position, to the last fill.
 
-One pure function, compiled once. A single backtest runs it with records, a sweep runs it over all cores without them, and
-both get the same numbers to the bit because it is the same function. The rules are those of docs/execution.md; a comment
-names the section wherever the code decides something. Letters are the law's: d side, o h l c v bar, R arrival price,
-A risk unit, P limit, E mean entry price, B best price, S stop, T target. Prices are mirrored by d, so every comparison
-is written once, for a long: `d*(x - y) > 0` reads "x is better than y for the position".
+One pure function, compiled once. A single backtest runs it with records, a sweep runs it over all cores without them,
+and both get the same numbers to the bit because it is the same function. The rules are those of docs/execution.md; a
+comment names the section wherever the code decides something. Letters are the law's: d side, o h l c v bar, R arrival
+price, A risk unit, P limit, E mean entry price, B best price, S stop, T target. Prices are mirrored by d, so every
+comparison is written once, for a long: `d*(x - y) > 0` reads "x is better than y for the position".
 
 Only scalars live in the bar loop. Arrays cross a function boundary at events alone (a fill, a trade, the end of a
 program), which are rare; per bar that would cost five to twelve times (benchmarks/kernel.py).
@@ -13,6 +13,7 @@ program), which are rare; per bar that would cost five to twelve times (benchmar
 import numpy as np
 
 from barwise.core._jit import njit
+from barwise.core.journal import end_program, end_trade
 from barwise.core.layout import (
     CLOSE_LONG,
     CLOSE_SHORT,
@@ -53,84 +54,6 @@ _COMPLETED, _RUINED = int(Status.COMPLETED), int(Status.RUINED)
 _NO_FILL, _AT_OPEN, _AT_LIMIT, _SLICE = 0, 1, 2, 3
 # A rest below this share of the order is rounding, not a quantity.
 _DUST = 1e-12
-
-
-@njit
-def end_program(summary, programs, end_bar, filled, entry_price, outcome):  # type: ignore[no-untyped-def]
-    """Close the record of the program at work, and count it."""
-    row = summary.programs
-    if row < programs.shape[0]:
-        programs[row].end_bar = end_bar
-        programs[row].filled = filled
-        programs[row].entry_price = entry_price if filled > 0.0 else np.nan
-        programs[row].outcome = outcome
-    summary.programs += 1
-    if filled > 0.0:
-        summary.programs_filled += 1
-
-
-@njit
-def end_trade(  # type: ignore[no-untyped-def]
-    p, summary, trades, program, d, entry_bar, exit_bar, entry_signal_bar, exit_signal_bar, quantity, entry_price,
-    reference, maker, reason, stop, target, initial_risk, best, worst, entry_fees, slippage, funding, ambiguous,
-):  # fmt: skip
-    """Close the whole position at `reference` (worsened by slippage unless maker), write and count the trade.
-
-    Returns:
-        What cash gains: the gross result less the fee of the exit.
-    """
-    price = reference if maker else reference * (1.0 - d * p.slippage)
-    fee = order_fee(p, d < 0.0, maker, quantity * price)
-    gross = d * quantity * (price - entry_price)
-    fees = entry_fees + fee
-    slipped = slippage + abs(price - reference) * quantity
-    net = gross - fees - funding
-    row = summary.trades
-    if row < trades.shape[0]:
-        t = trades[row]
-        t.program = program
-        t.side = int(d)
-        t.entry_bar = entry_bar
-        t.exit_bar = exit_bar
-        t.entry_signal_bar = entry_signal_bar
-        t.exit_signal_bar = exit_signal_bar
-        t.quantity = quantity
-        t.entry_price = entry_price
-        t.exit_price = price
-        t.exit_reference = reference
-        t.exit_maker = maker
-        t.exit_reason = reason
-        t.stop_price = stop
-        t.target_price = target
-        t.initial_risk = initial_risk
-        t.best_price = best if d * (best - price) > 0.0 else price
-        t.worst_price = worst if d * (worst - price) < 0.0 else price
-        t.fees = fees
-        t.slippage = slipped
-        t.funding = funding
-        t.gross_pnl = gross
-        t.net_pnl = net
-        t.ambiguous = ambiguous
-    summary.trades += 1
-    summary.ambiguous += ambiguous
-    summary.gross_pnl += gross
-    summary.net_pnl += net
-    summary.fees += fees
-    summary.slippage += slipped
-    summary.funding += funding
-    summary.trade_square += net * net
-    summary.turnover += quantity * price
-    if net > 0.0:
-        summary.wins += 1
-        summary.win_pnl += net
-    elif net < 0.0:
-        summary.losses += 1
-        summary.loss_pnl += net
-    if initial_risk > 0.0:
-        r = net / (initial_risk * quantity)
-        summary.r_sum += r
-        summary.r_square += r * r
-    return gross - fee
 
 
 @njit

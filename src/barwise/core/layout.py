@@ -1,7 +1,7 @@
 """The contract between the world and the machine code: every array and record the kernel reads or writes.
 
-Whoever knows this file knows the engine. Bars and plans come in as read-only C-contiguous columns; parameters come in as
-one record per row of a sweep; programs, fills and trades come out as records, and everything else (metrics, frames,
+Whoever knows this file knows the engine. Bars and plans come in as read-only C-contiguous columns; parameters come in
+as one record per row of a sweep; programs, fills and trades come out as records, and everything else (metrics, frames,
 charts, logs) is derived from them. Units: times are int64 ms UTC of a bar's OPEN, money is quote currency, rates and
 shares are fractions, quantities are base units (contracts where the venue counts in contracts).
 """

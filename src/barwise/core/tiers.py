@@ -66,7 +66,7 @@ def tier_statistics(
             "quantity_share": 100.0 * filled / total if total > 0.0 else None,
             "mean_bars_to_fill": float(waited.mean()) if len(waited) else None,
             "shortfall_bp": _weighted(_move(f["side"], arrival, f["price"]), quantity),
-            "maker_share": _weighted(100.0 * f["maker"], quantity),
+            "maker_share": 100.0 * float(quantity[f["maker"] == 1].sum()) / filled if filled > 0.0 else None,
             "fees": float(f["fee"].sum()),
         }
         for n in horizons:
@@ -152,9 +152,8 @@ def missed_programs(programs: RecordArray, close: FloatArray, horizons: tuple[in
     known_after_signal = {n: values[np.isfinite(values)] for n, values in after_signal.items()}
     after_end = {n: _moves_after(side, end_close, close, p["end_bar"] + n) for n in horizons}
     ahead = signal[:, np.newaxis] + np.arange(1, horizons[-1] + 1)
-    moves = _move(side[:, np.newaxis], arrival[:, np.newaxis], close[np.minimum(ahead, len(close) - 1)])
-    # A program works at least in one bar, so there is always a close after its signal.
-    best = np.where(ahead < len(close), moves, -np.inf).max(axis=1, initial=-np.inf)
+    # A program works in at least one bar, so there is a close after its signal; past the data the last one is repeated.
+    best = _move(side[:, np.newaxis], arrival[:, np.newaxis], close[np.minimum(ahead, len(close) - 1)]).max(axis=1)
     moves_of = {f"after_signal_{n}_bp": values for n, values in after_signal.items()}
     moves_of |= {f"after_end_{n}_bp": values for n, values in after_end.items()}
     table = [

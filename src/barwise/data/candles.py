@@ -1,8 +1,8 @@
 """Candles: bars that cannot change, that know what they are, and that everybody can read.
 
 Everything in this package takes candles in this one form: read-only columns for machine code, a sequence of dicts for
-people, an identity (exchange, symbol, timeframe) that travels with the data, and a fingerprint that names the content, so
-that a result can say exactly which data it was computed from.
+people, an identity (exchange, symbol, timeframe) that travels with the data, and a fingerprint that names the content,
+so that a result can say exactly which data it was computed from.
 """
 
 from collections.abc import Iterator, Sequence
@@ -130,7 +130,7 @@ class Candles(Sequence[Candle]):
         require_policy(audit)
         frame = None if timeframe is None else Timeframe.parse(timeframe)
         if isinstance(data, Candles):
-            candles = data._identified(
+            candles = data.identified(
                 identity_text(exchange, "exchange"), identity_text(symbol, "symbol"), frame, synthetic
             )
         else:
@@ -165,7 +165,7 @@ class Candles(Sequence[Candle]):
             notes=columns.notes,
         )
 
-    def _identified(self, exchange: str, symbol: str, timeframe: Timeframe | None, synthetic: bool) -> "Candles":
+    def identified(self, exchange: str, symbol: str, timeframe: Timeframe | None, synthetic: bool) -> "Candles":
         """These candles with the blanks of their identity filled in; self where there is nothing to fill in."""
         for name, given in (("exchange", exchange), ("symbol", symbol), ("timeframe", timeframe)):
             own = getattr(self, name)
@@ -312,7 +312,7 @@ class Candles(Sequence[Candle]):
         bars, quote_volume = resample_bars(self.bars, self.quote_volume, self.timeframe, target, self.calendar)
         if not len(bars.time):
             raise DataError(
-                f"{self.label}: {counted(len(self), 'bar')} do not fill one {target} bar from its beginning to its end.",
+                f"{self.label}: {counted(len(self), 'bar')} do not fill one {target} bar from beginning to end.",
                 hint=f"give a longer span, or stay at {self.timeframe}.",
             )
         return Candles(

@@ -1,8 +1,8 @@
 """Reading columns: what users and vendors call a candle, turned into six plain columns.
 
 Everything that Candles is built from comes through here: lists of dicts, frames, dicts of columns. Names are matched
-against what exchanges and vendors really write; times may be milliseconds, seconds, microseconds, nanoseconds, datetimes,
-dates or ISO strings. What cannot be read is a DataError that says which row and what was found there.
+against what exchanges and vendors really write; times may be milliseconds, seconds, microseconds, nanoseconds,
+datetimes, dates or ISO strings. What cannot be read is a DataError that says which row and what was found there.
 """
 
 import sys
@@ -22,7 +22,7 @@ from barwise.timeframe import ALWAYS_OPEN, Calendar
 PRICES = ("open", "high", "low", "close")
 REQUIRED = ("time", *PRICES)
 
-# Case matters at first sight only where exchanges make it matter: in Binance's messages t is the open and T the close time.
+# Case matters only where exchanges make it matter: in Binance's messages t is the open and T the close time.
 _ALIASES: Mapping[str, tuple[str, ...]] = {
     "time": (
         "time",

@@ -1,8 +1,8 @@
 """Candle and funding files: Parquet, CSV, zipped CSV, and the archives of exchanges and vendors as they really are.
 
-Files lie more often than exchanges do: banners above the header, no header at all, newest first, seconds and milliseconds
-in one column, the same hour twice. What can be put right without a guess is put right here and noted; what cannot is a
-DataError. Writing is atomic everywhere: a reader sees the old file or the new one, never a half.
+Files lie more often than exchanges do: banners above the header, no header at all, newest first, seconds and
+milliseconds in one column, the same hour twice. What can be put right without a guess is put right here and noted; what
+cannot is a DataError. Writing is atomic everywhere: a reader sees the old file or the new one, never a half.
 """
 
 import csv
@@ -501,8 +501,8 @@ def _without_repeats(
         first = int(time[left[different]][0])
         worst, by = _largest_difference(columns, left[different], right[different])
         text = (
-            f"Different values for the same time: {counted(int(different.sum()), 'bar')}, first {utc_text(first)}, most "
-            f"different {utc_text(worst)} (by {by:.3%})."
+            f"Different values for the same time: {counted(int(different.sum()), 'bar')}, first {utc_text(first)}, "
+            f"most different {utc_text(worst)} (by {by:.3%})."
         )
         if conflicts == "raise":
             raise DataError(

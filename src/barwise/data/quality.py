@@ -18,8 +18,8 @@ from barwise.timeframe import DAY_MS, WEEK_MS, Calendar, Timeframe
 
 Severity: TypeAlias = Literal["error", "warning", "info"]
 
-# A close-to-close move or a wick is an outlier beyond 20 robust standard deviations, but never below 20 %: real hours of
-# BTC, ETH and SOL stay inside, crashes, bonus issues and misplaced decimal points do not.
+# A close-to-close move or a wick is an outlier beyond 20 robust standard deviations, but never below e^0.2 = 22 %: real
+# hours of BTC, ETH and SOL stay inside, crashes, bonus issues and misplaced decimal points do not.
 OUTLIER_SIGMAS = 20.0
 OUTLIER_FLOOR = 0.2
 # The standard deviation of a normal distribution is 1.4826 times its median absolute deviation.
@@ -246,7 +246,7 @@ def audit(
         findings += _check_prices(bars)
         findings += _check_volume(bars, quote_volume)
         if now is not None:
-            findings += _check_closed(time, timeframe, now)
+            findings += _check_closed(time, timeframe, calendar, now)
         if not any(finding.severity == "error" for finding in findings):
             findings += _check_outliers(bars)
     gaps = find_gaps(time, timeframe, calendar) if ascending else Gaps()
@@ -550,8 +550,8 @@ def _check_quote_volume(bars: Bars, quote_volume: FloatArray) -> list[Finding]:
             "error" if share > 0.1 else "warning",
             int(outside.sum()),
             int(time[at]),
-            f"{counted(int(outside.sum()), 'bar')} whose quote volume over volume, the mean price, lies outside low and "
-            f"high, first {utc_text(int(time[at]))}: {mean_price[at]:.10g}.",
+            f"{counted(int(outside.sum()), 'bar')} whose quote volume over volume, the mean price, lies outside low "
+            f"and high, first {utc_text(int(time[at]))}: {mean_price[at]:.10g}.",
             "it is not the traded money of the same bar in the quote currency: leave it out."
             if share > 0.1
             else "fills of tier 3 use this mean price; leave the quote volume out if you doubt it.",
@@ -559,9 +559,14 @@ def _check_quote_volume(bars: Bars, quote_volume: FloatArray) -> list[Finding]:
     ]
 
 
-def _check_closed(time: IntArray, timeframe: Timeframe, now: int) -> list[Finding]:
-    """Bars that close in the future are still forming."""
-    forming = time + timeframe.ms > now
+def _check_closed(time: IntArray, timeframe: Timeframe, calendar: Calendar, now: int) -> list[Finding]:
+    """Bars that close in the future are still forming; the last one of a session closes with the session."""
+    close = time + timeframe.ms
+    if not calendar.always_open and timeframe.ms < WEEK_MS:
+        days = (time + calendar.utc_offset_ms) // DAY_MS
+        session_close = days * DAY_MS + calendar.grid_origin_ms + calendar.session_ms
+        close = np.where(time < session_close, np.minimum(close, session_close), close)
+    forming = close > now
     if not forming.any():
         return []
     at = int(np.argmax(forming))

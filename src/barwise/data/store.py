@@ -2,10 +2,10 @@
 
     <root>/<EXCHANGE>/<SYMBOL>/<TIMEFRAME>/20250101T000000Z_20250401T000000Z.parquet
 
-A file is written once and never changed. Its name is the half-open span it covers: the open of its first bar to the close
-of its last; a bar absent inside was absent at its source. What it is and where it comes from stands in its Parquet
-metadata. Exchanges revise the past: a bar that arrives again with other values does not replace the stored one, it is
-kept beside it in `corrections/` and reported, so that yesterday's result can be computed again today.
+A file is written once and never changed. Its name is the half-open span it covers: the open of its first bar to the
+close of its last; a bar absent inside was absent at its source. Its Parquet metadata say what it is and where it comes
+from. Exchanges revise the past: a bar that arrives again with other values does not replace the stored one, it is kept
+beside it in `corrections/` and reported, so that yesterday's result can be computed again today.
 
 A writer holds a lock per folder, which the system drops when the process dies; readers need none.
 """
@@ -371,7 +371,7 @@ def _file_name(span: Span) -> str:
 
 
 def _parts(folder: Path) -> "list[_Part]":
-    """The finished files of a folder, by span; whatever has another name (temporary files, the lock) is not looked at."""
+    """The finished files of a folder, by span; whatever has another name (temporary files, the lock) is left out."""
     parts = []
     for name in _names(folder):
         if match := _NAME_PATTERN.fullmatch(name):

@@ -1,8 +1,8 @@
 """The charts of the page as plain Plotly specifications: data in, dictionaries out, nothing is drawn here.
 
-Colours are roles such as `@long` or `@tier-3`; the page's script puts in the colour of the theme, which page.css holds, so
-that a thing has one colour wherever it shows. Text in a chart is only ours: no name that a user chose comes in here, since
-Plotly reads markup in its texts.
+Colours are roles such as `@long` or `@tier-3`; the page's script puts in the colour of the theme, which page.css holds,
+so that a thing has one colour wherever it shows. Text in a chart is only ours: no name that a user chose comes in here,
+since Plotly reads markup in its texts.
 
 Long runs are thinned for display, and only for display: what is dropped is named in the chart's caption.
 """
@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from barwise.core.layout import FloatArray, IntArray
-from barwise.core.tiers import TIER_NAMES
 from barwise.report import statements
-from barwise.report.text import counted, money, percent, with_unit, words
-from barwise.timeframe import HOUR_MS, Timeframe
+from barwise.report.text import money, percent, with_unit
+from barwise.timeframe import DAY_MS, HOUR_MS
 
 if TYPE_CHECKING:
     from barwise.data.candles import Candles
@@ -26,23 +25,12 @@ if TYPE_CHECKING:
 
 Trace: TypeAlias = dict[str, Any]
 
-MOST_CANDLES = 4_000
-MOST_TRADES = 3_000
-_EQUITY_BUCKETS = 1_300  # up to three points each
+MOST_MARKS = 2_500  # entries and exits together
+_EQUITY_BUCKETS = 1_000  # up to three points each
 _BINS = 30
+_LARGEST_SWING = 4.0  # of buy and hold against the strategy, before it gets a scale of its own
+_FIRST_WEEKDAY, _SATURDAY = 3, 5  # 1970-01-01 was a Thursday, Monday is 0
 _NICE_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
-_TIME = "%{x|%Y-%m-%d %H:%M} UTC"
-# How an exit is marked: hollow where the level had trailed, grey where neither stop nor target decided.
-EXIT_MARKS = {
-    "stop_loss": ("x", "@stop"),
-    "trailing_stop": ("x-open", "@stop"),
-    "take_profit": ("circle", "@target"),
-    "trailing_take_profit": ("circle-open", "@target"),
-    "opposite_signal": ("square", "@muted"),
-    "strategy_exit": ("square-open", "@muted"),
-    "end_of_data": ("diamond", "@muted"),
-    "ruined": ("star", "@stop"),
-}
 
 
 @dataclass(frozen=True)
@@ -67,14 +55,6 @@ class Chart:
     def to_dict(self) -> dict[str, Any]:
         """What the page's script needs."""
         return {"data": self.data, "layout": self.layout, "fits": self.fits}
-
-
-def all_charts(result: "BacktestResult") -> list[Chart]:
-    """Every chart that this result can fill: without trades there are two."""
-    charts = [equity_chart(result), candle_chart(result)]
-    if result.trades:
-        charts += [cost_chart(result), distribution_chart(result), excursion_chart(result)]
-    return charts
 
 
 def compact(values: Iterable[float]) -> list[float]:
@@ -107,7 +87,25 @@ def extremes(columns: Sequence[FloatArray], buckets: int) -> IntArray:
     return np.array(sorted(kept), dtype=np.int64)
 
 
-def _time_axis(candles: "Candles", **options: Any) -> dict[str, Any]:
+def drawn_trades(result: "BacktestResult") -> list["Trade"]:
+    """The trades that charts draw one by one: all of them, or so many of them, evenly spread, as a page can hold."""
+    count = len(result.trades)
+    marks_per_trade = 1.0 + len(result.fills) / max(count, 1)
+    return [result.trades[i] for i in evenly(count, int(MOST_MARKS / marks_per_trade))]
+
+
+def drawn_note(drawn: Sequence["Trade"], result: "BacktestResult") -> str:
+    """How many of the trades are drawn, where that is not all of them; starts with a space."""
+    count = len(result.trades)
+    return "" if len(drawn) == count else f" {len(drawn):,} of {count:,} trades are drawn, evenly spread."
+
+
+def marks(name: str, color: str) -> Trace:
+    """A scatter trace without its points."""
+    return {"type": "scatter", "mode": "markers", "name": name, "marker": {"color": color}}
+
+
+def time_axis(candles: "Candles", **options: Any) -> dict[str, Any]:
     """A date axis without the hours in which the exchange is closed."""
     axis: dict[str, Any] = {"type": "date", **options}
     calendar = candles.calendar
@@ -115,6 +113,10 @@ def _time_axis(candles: "Candles", **options: Any) -> dict[str, Any]:
         opens = calendar.grid_origin_ms / HOUR_MS
         closes = opens + calendar.session_ms / HOUR_MS
         axis["rangebreaks"] = [{"pattern": "hour", "bounds": [closes % 24.0, opens % 24.0]}]
+        # There are special sessions on Saturdays; a weekend is cut only where the data has none.
+        weekday = (candles.time // DAY_MS + _FIRST_WEEKDAY) % 7
+        if not (weekday >= _SATURDAY).any():
+            axis["rangebreaks"].append({"bounds": ["sat", "mon"]})
     return axis
 
 
@@ -131,7 +133,7 @@ def equity_chart(result: "BacktestResult") -> Chart:
     time = (candles.time[result.trade_from :] + candles.timeframe.ms)[kept].tolist()
     data: list[Trace] = [
         _line("strategy", time, equity[kept], "@ink", 1.8),
-        {**_line("buy and hold", time, held[kept], "@muted", 1.0), "visible": True},
+        _line("buy and hold", time, held[kept], "@muted", 1.0),
         {
             **_line("drawdown", time, -drawdown[kept], "@loss", 1.0),
             "yaxis": "y2",
@@ -141,24 +143,29 @@ def equity_chart(result: "BacktestResult") -> Chart:
             "showlegend": False,
         },
     ]
-    layout = {
+    notes = []
+    if len(kept) < len(equity):
+        notes.append(f"{len(kept):,} of {len(equity):,} bars are drawn, every extreme among them.")
+    axis = {"title": {"text": "equity (quote currency)"}, "tickformat": "~s"}
+    layout: dict[str, Any] = {
         "hovermode": "x unified",
-        "xaxis": _time_axis(candles, anchor="y2", hoverformat="%Y-%m-%d %H:%M UTC"),
-        "yaxis": {"title": {"text": "equity (quote currency)"}, "domain": [0.33, 1.0], "tickformat": "~s"},
-        "yaxis2": {
-            "title": {"text": "drawdown (%)"},
-            "domain": [0.0, 0.26],
-            "rangemode": "tozero",
-        },
+        "xaxis": time_axis(candles, anchor="y2", hoverformat="%Y-%m-%d %H:%M UTC"),
+        "yaxis": {**axis, "domain": [0.33, 1.0]},
+        "yaxis2": {"title": {"text": "drawdown (%)"}, "domain": [0.0, 0.26], "rangemode": "tozero"},
     }
+    held_swing, own_swing = float(np.ptp(held)), float(np.ptp(equity))
+    if held_swing > _LARGEST_SWING * own_swing:
+        data[1]["yaxis"] = "y3"
+        layout["yaxis"]["domain"], layout["yaxis2"]["domain"] = [0.5, 1.0], [0.0, 0.18]
+        layout["yaxis3"] = {**axis, "title": {"text": "buy and hold"}, "domain": [0.24, 0.44]}
+        notes.append("Buy and hold, with the whole capital, has a scale of its own: it swings far more.")
     held_return = result.metrics["buy_and_hold"]["total_return"]
     title = (
         f"Equity ended at {money(result.final_equity)} ({percent(result.total_return, signed=True)}), "
         f"{percent(result.max_drawdown)} below its peak at worst; holding the market made "
         f"{percent(held_return, signed=True)}"
     )
-    note = "" if len(kept) == len(equity) else f"{len(kept):,} of {len(equity):,} bars drawn, every extreme among them."
-    return Chart("equity", title, note, data, layout)
+    return Chart("equity", title, " ".join(notes), data, layout)
 
 
 def _line(name: str, time: list[int], values: FloatArray, color: str, width: float) -> Trace:
@@ -171,142 +178,6 @@ def _line(name: str, time: list[int], values: FloatArray, color: str, width: flo
         "line": {"color": color, "width": width},
         "hovertemplate": "%{y:,.2f}",
     }
-
-
-# -- Candles -----------------------------------------------------------------------------------------------------------
-
-
-def display_candles(candles: "Candles", most: int = MOST_CANDLES) -> tuple[list[FloatArray], IntArray, Timeframe]:
-    """Open, high, low, close, the times and the timeframe to draw: the finest one that needs at most `most` candles.
-
-    Unlike `Candles.resample` this keeps the first and the last candle where the data covers them only in part.
-    """
-    frame = candles.timeframe
-    first = np.arange(len(candles))
-    for coarser in map(Timeframe, Timeframe.names()):
-        if len(first) <= most:
-            break
-        if coarser.ms > frame.ms and coarser.ms % candles.timeframe.ms == 0:
-            frame = coarser
-            holder = (candles.time - coarser.grid_origin_ms(candles.calendar)) // coarser.ms
-            first = np.flatnonzero(np.diff(holder, prepend=holder[0] - 1))
-    last = np.append(first[1:], len(candles)) - 1
-    columns = [
-        candles.open[first],
-        np.maximum.reduceat(candles.high, first),
-        np.minimum.reduceat(candles.low, first),
-        candles.close[last],
-    ]
-    return columns, candles.time[first], frame
-
-
-def candle_chart(result: "BacktestResult") -> Chart:
-    """Candles with every entry by tier and every exit by reason."""
-    candles = result.candles
-    (opens, highs, lows, closes), time, frame = display_candles(candles)
-    outline = {"line": {"color": "@candle", "width": 1}}
-    data: list[Trace] = [
-        {
-            "type": "candlestick",
-            "name": f"{frame} candles",
-            "x": time.tolist(),
-            "open": compact(opens.tolist()),
-            "high": compact(highs.tolist()),
-            "low": compact(lows.tolist()),
-            "close": compact(closes.tolist()),
-            "increasing": {**outline, "fillcolor": "@page"},
-            "decreasing": {**outline, "fillcolor": "@candle"},
-            "showlegend": False,
-        }
-    ]
-    chosen = [result.trades[i] for i in evenly(len(result.trades), MOST_TRADES)]
-    data += [_path(chosen, side) for side in ("long", "short")]
-    data += [_entries(chosen, tier) for tier in range(1, 5)]
-    data += [_exits(chosen, reason) for reason in EXIT_MARKS]
-    data = [trace for trace in data if trace["x"]]
-    layout = {
-        "hovermode": "closest",
-        "xaxis": _time_axis(
-            candles,
-            rangeslider={"visible": False},
-            rangeselector={
-                "buttons": [
-                    {"count": 7, "step": "day", "stepmode": "backward", "label": "week"},
-                    {"count": 1, "step": "month", "stepmode": "backward", "label": "month"},
-                    {"count": 3, "step": "month", "stepmode": "backward", "label": "quarter"},
-                    {"step": "all", "label": "all"},
-                ]
-            },
-        ),
-        "yaxis": {"title": {"text": "price (quote currency)"}},
-    }
-    shown = "" if frame == candles.timeframe else f" (drawn as {frame} candles, too many of {candles.timeframe})"
-    title = f"{counted(len(result.trades), 'trade')} on {candles.timeframe} candles{shown}"
-    note = "Triangles are entries by tier, pointing up for a long; the other marks are exits by reason. Zoom in time by dragging."
-    if len(chosen) < len(result.trades):
-        note += f" {len(chosen):,} of {len(result.trades):,} trades are drawn, evenly spread."
-    return Chart("candles", title, note, data, layout, fits=True)
-
-
-def _path(trades: Sequence["Trade"], side: str) -> Trace:
-    """A line from entry to exit of every trade of a side."""
-    x: list[int | None] = []
-    y: list[float | None] = []
-    for trade in trades:
-        if trade.side == side:
-            x += [_ms(trade.entry_time), _ms(trade.exit_time), None]
-            y += [*compact((trade.entry_price, trade.exit_price)), None]
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "name": f"{side} position",
-        "x": x,
-        "y": y,
-        "line": {"color": f"@{side}", "width": 2},
-        "hoverinfo": "skip",
-    }
-
-
-def _entries(trades: Sequence["Trade"], tier: int) -> Trace:
-    """Every entry fill of a tier."""
-    fills = [(trade, fill) for trade in trades for fill in trade.fills if fill.tier == tier]
-    return {
-        **_marks(f"entry, tier {tier} ({TIER_NAMES[tier - 1]})", f"@tier-{tier}"),
-        "x": [_ms(fill.time) for _, fill in fills],
-        "y": compact(fill.price for _, fill in fills),
-        "customdata": [[trade.trade_id, fill.quantity, fill.liquidity] for trade, fill in fills],
-        "hovertemplate": f"trade %{{customdata[0]}}, tier {tier}, %{{customdata[2]}}<br>{_TIME}<br>"
-        "%{customdata[1]} at %{y:,}<extra></extra>",
-        "marker": {
-            "color": f"@tier-{tier}",
-            "symbol": ["triangle-up" if trade.side == "long" else "triangle-down" for trade, _ in fills],
-            "size": 10,
-            "line": {"color": "@ink", "width": 0.8},
-        },
-    }
-
-
-def _exits(trades: Sequence["Trade"], reason: str) -> Trace:
-    """Every exit for one reason."""
-    symbol, color = EXIT_MARKS[reason]
-    closed = [trade for trade in trades if trade.exit_reason == reason]
-    return {
-        **_marks(f"exit, {words(reason)}", color),
-        "x": [_ms(trade.exit_time) for trade in closed],
-        "y": compact(trade.exit_price for trade in closed),
-        "customdata": [[trade.trade_id, trade.quantity, *compact((trade.net_pnl,))] for trade in closed],
-        "hovertemplate": f"trade %{{customdata[0]}}, {words(reason)}<br>{_TIME}<br>%{{customdata[1]}} at %{{y:,}}<br>"
-        "net %{customdata[2]:+,.2f}<extra></extra>",
-        "marker": {"color": color, "symbol": symbol, "size": 8, "line": {"width": 1.4 if "open" in symbol else 0}},
-    }
-
-
-def _marks(name: str, color: str) -> Trace:
-    return {"type": "scatter", "mode": "markers", "name": name, "marker": {"color": color}}
-
-
-def _ms(time: Any) -> int:
-    return round(time.timestamp() * 1000)
 
 
 # -- Costs -------------------------------------------------------------------------------------------------------------
@@ -322,6 +193,7 @@ def cost_chart(result: "BacktestResult") -> Chart:
         "measure": ["absolute" if i == 0 else "total" if step.is_total else "relative" for i, step in enumerate(steps)],
         "text": [money(step.amount, signed=True) for step in steps],
         "textposition": "outside",
+        "constraintext": "none",
         "cliponaxis": False,
         "increasing": {"marker": {"color": "@gain"}},
         "decreasing": {"marker": {"color": "@loss"}},
@@ -393,8 +265,8 @@ def distribution_chart(result: "BacktestResult") -> Chart:
             {"x": mean, "y": 1, "yref": "paper", "yanchor": "bottom", "text": "mean", "showarrow": False},
         ],
     }
-    figure = (lambda value: with_unit(value, "R", 2, signed=True)) if in_r else (lambda value: money(value, signed=True))
-    title = f"A trade made {figure(mean)} in the mean and {figure(median)} in the median"
+    told = [with_unit(value, "R", 2, signed=True) if in_r else money(value, signed=True) for value in (mean, median)]
+    title = f"A trade made {told[0]} in the mean and {told[1]} in the median"
     note = "R is a trade's own initial risk: the distance from entry to first stop, times quantity." if in_r else ""
     return Chart("distribution", title, note, data, layout)
 
@@ -420,14 +292,14 @@ def _vertical(x: float) -> dict[str, Any]:
 def excursion_chart(result: "BacktestResult") -> Chart:
     """How far each trade was behind and ahead before it ended."""
     in_r = in_risk_units(result)
-    chosen = [result.trades[i] for i in evenly(len(result.trades), MOST_TRADES)]
+    chosen = drawn_trades(result)
     unit = _unit(in_r)
     data = []
     for name, color, wins in (("losing trades", "@loss", False), ("winning trades", "@gain", True)):
         group = [trade for trade in chosen if (trade.net_pnl > 0.0) == wins]
         data.append(
             {
-                **_marks(name, color),
+                **marks(name, color),
                 "x": compact(-trade.mae / scale_of(trade, in_r) for trade in group),
                 "y": compact(trade.mfe / scale_of(trade, in_r) for trade in group),
                 "customdata": [[trade.trade_id, trade.side, *compact((trade.net_pnl,))] for trade in group],
@@ -446,9 +318,7 @@ def excursion_chart(result: "BacktestResult") -> Chart:
         "xaxis": {"title": {"text": f"furthest behind, MAE ({unit})"}, "rangemode": "tozero"},
         "yaxis": {"title": {"text": f"furthest ahead, MFE ({unit})"}, "rangemode": "tozero"},
     }
-    note = "One mark per trade, pointing up for a long."
-    if len(chosen) < len(result.trades):
-        note += f" {len(chosen):,} of {len(result.trades):,} trades are drawn, evenly spread."
+    note = f"One mark per trade, pointing up for a long.{drawn_note(chosen, result)}"
     return Chart("excursions", _excursion_title(result, in_r), note, [trace for trace in data if trace["x"]], layout)
 
 

@@ -114,7 +114,7 @@ def _places(result: "BacktestResult", home: Path, name: str | None, moment: date
     elif name != file_name(name):
         raise ConfigError(
             f"{name!r} is no name for the files of a report.",
-            hint=f"use letters, digits, dots, underscores and hyphens, at most {_LONGEST_NAME}; such as {file_name(name)!r}.",
+            hint=f"use at most {_LONGEST_NAME} letters, digits, dots, underscores and hyphens: {file_name(name)!r}.",
         )
     else:
         base = name

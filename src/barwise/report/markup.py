@@ -24,9 +24,10 @@ Child: TypeAlias = str | None
 
 
 def escape(text: str) -> Markup:
-    """Plain text as HTML, safe in content and in quoted attributes; control characters become U+FFFD."""
-    printable = "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)
-    return Markup(html.escape(printable, quote=True))
+    """Plain text as HTML, safe in content and in quoted attributes; what cannot be printed becomes U+FFFD."""
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() or char in "\n\t\u00a0" else "\ufffd" for char in text)
+    return Markup(html.escape(text, quote=True))
 
 
 def element(name: str, /, *children: Child, **attributes: str | int | bool | None) -> Markup:

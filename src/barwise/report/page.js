@@ -9,6 +9,8 @@
   const coarse = window.matchMedia("(pointer: coarse)");
   const button = document.getElementById("theme");
   const PRINTED_WIDTH = 680;
+  // Named one by one: Plotly's own set has a button that would send the chart to a server.
+  const BUTTONS = [["toImage"], ["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]];
 
   const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : prefersDark.matches);
 
@@ -27,6 +29,12 @@
     return value;
   }
 
+  // Above the chart, except where it is long or buttons stand there.
+  function legendOf(spec, small) {
+    const place = spec.fits ? { y: -0.1, yanchor: "top" } : { y: 1.01, yanchor: "bottom" };
+    return { orientation: "h", x: 0, font: { size: small ? 10 : 12 }, ...place };
+  }
+
   function layoutOf(spec, styles, width) {
     const axis = {
       gridcolor: "@grid", linecolor: "@rule", zerolinecolor: "@rule", tickcolor: "@rule", automargin: true,
@@ -40,12 +48,12 @@
       plot_bgcolor: "@page",
       margin: { l: small ? 44 : 60, r: small ? 8 : 16, t: 36, b: 36 },
       hoverlabel: { bgcolor: "@card", bordercolor: "@rule", font: { color: "@ink" } },
-      legend: { orientation: "h", x: 0, y: -0.12, yanchor: "top", font: { size: small ? 10 : 12 } },
+      legend: legendOf(spec, small),
       dragmode: coarse.matches ? false : "zoom",
       ...spec.layout,
     };
-    for (const name of ["xaxis", "yaxis", "yaxis2"]) {
-      if (name === "yaxis2" && !layout[name]) continue;
+    for (const name of ["xaxis", "yaxis", "yaxis2", "yaxis3"]) {
+      if (name > "yaxis" && !layout[name]) continue;
       layout[name] = { ...axis, ...layout[name] };
       if (layout[name].rangeselector) {
         layout[name].rangeselector = {
@@ -87,11 +95,11 @@
     for (const [name, spec] of Object.entries(figures)) {
       const plot = document.getElementById(`chart-${name}`);
       const first = !plot.classList.contains("js-plotly-plot");
-      const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
+      const config = { responsive: true, displaylogo: false, plotlyServerURL: "", modeBarButtons: BUTTONS };
       Plotly.react(plot, coloured(spec.data, styles), layoutOf(spec, styles, width), config);
       if (first && spec.fits) plot.on("plotly_relayout", (event) => fitPrices(plot, spec.data[0], event));
     }
-    button.setAttribute("aria-pressed", String(isDark()));
+    button.textContent = isDark() ? "Light theme" : "Dark theme";
   }
 
   button.hidden = false;

@@ -1,7 +1,7 @@
 """The report as one HTML file: it opens without a network, prints, and can be sent to someone else as it is.
 
-The page carries Plotly's script, its own style and script, and the figures as data. A content security policy names the two
-scripts by their hash and allows no request at all, so that nothing a symbol or a strategy is called can run or load.
+The page carries Plotly's script, its own style and script, and the figures as data. A content security policy names the
+two scripts by their hash and allows no request at all, so that no symbol's or strategy's name can run or load anything.
 """
 
 from base64 import b64encode
@@ -11,9 +11,11 @@ from hashlib import sha256
 from importlib.resources import files as package_files
 from typing import TYPE_CHECKING
 
-from barwise.report import sections, statements
-from barwise.report.charts import Chart, all_charts
+from barwise.report import appendix, sections, statements
+from barwise.report.cells import alignment_rules
+from barwise.report.charts import Chart, cost_chart, distribution_chart, equity_chart, excursion_chart
 from barwise.report.markup import Markup, element, joined, json_block
+from barwise.report.price_chart import candle_chart
 from barwise.report.text import moment, money
 
 if TYPE_CHECKING:
@@ -36,7 +38,10 @@ def render_page(
         files: The other files of the report, as the reader shall find them.
     """
     title = f"{statements.market_name(result)} {result.candles.exchange}: {statements.strategy_name(result)}"
-    charts = {chart.name: chart for chart in all_charts(result)}
+    drawn = [equity_chart(result), candle_chart(result)]
+    if result.trades:
+        drawn += [cost_chart(result), distribution_chart(result), excursion_chart(result)]
+    charts = {chart.name: chart for chart in drawn}
     drawing = (package_files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8")
     own_script, style = (_asset(name) for name in ("page.js", "page.css"))
     policy = (
@@ -50,14 +55,14 @@ def render_page(
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
         element("title", title),
-        element("style", Markup(style)),
+        element("style", Markup(style + alignment_rules())),
     )
     body = element(
         "body",
         *_notices(result),
         _header(result, written),
         element("main", *_main(result, charts, versions)),
-        sections.footer(files, written),
+        appendix.footer(files, written),
         json_block("figures", {name: chart.to_dict() for name, chart in charts.items()}),
         element("script", Markup(drawing)),
         element("script", Markup(own_script)),
@@ -106,7 +111,7 @@ def _header(result: "BacktestResult", written: datetime) -> Markup:
             element("p", " · ".join(fact for fact in facts if fact)),
             element("p", terms, class_="muted"),
         ),
-        element("button", "Dark theme", type="button", id="theme", aria_pressed="false", hidden=True),
+        element("button", "Dark theme", type="button", id="theme", hidden=True),
     )
 
 
@@ -119,17 +124,19 @@ def _main(result: "BacktestResult", charts: Mapping[str, Chart], versions: Mappi
             element("div", _figure(charts["costs"]), sections.exits_table(result), class_="pair"),
         ]
     return [
-        _section("Result", sections.cards(result), sections.band(result), sections.limits(), element("noscript", _NO_SCRIPT)),
+        _section(
+            "Result", sections.cards(result), sections.band(result), sections.limits(), element("noscript", _NO_SCRIPT)
+        ),
         _section("Equity", _figure(charts["equity"], tall=True), sections.monthly_table(result)),
         _section("Price and trades", _figure(charts["candles"], tall=True)),
         _section("What the trades made", *trades),
         _section("Fills", sections.tier_table(result), sections.missed_table(result)),
         _section("Trades", sections.trades_table(result)),
-        _section("All metrics", sections.metrics_table(result)),
-        _section("Data", sections.audit_table(result)),
-        _section("Settings", sections.parameter_tables(result)),
-        _section("Fees", sections.fees_table(result)),
-        _section("Reproducing this", sections.reproduction_table(result, versions)),
+        _section("All metrics", appendix.metrics_table(result)),
+        _section("Data", appendix.audit_table(result)),
+        _section("Settings", appendix.parameter_tables(result)),
+        _section("Fees", appendix.fees_table(result)),
+        _section("Reproducing this", appendix.reproduction_table(result, versions)),
     ]
 
 
@@ -139,10 +146,12 @@ def _section(heading: str, *content: Markup) -> Markup:
 
 
 def _figure(chart: Chart, *, tall: bool = False) -> Markup:
-    """A chart with its message as heading; the drawing itself is one image to a screen reader, named by that message."""
+    """A chart with its message as heading; to a screen reader the drawing is one image of that name."""
     return element(
         "figure",
         element("h3", chart.title),
-        element("div", id=f"chart-{chart.name}", class_="plot tall" if tall else "plot", role="img", aria_label=chart.title),
+        element(
+            "div", id=f"chart-{chart.name}", class_="plot tall" if tall else "plot", role="img", aria_label=chart.title
+        ),
         element("figcaption", chart.note) if chart.note else joined(),
     )

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from barwise.core.tiers import program_totals
-from barwise.report.text import counted, day, money, moment, words
+from barwise.report.text import counted, day, moment, money, words
 from barwise.timeframe import Timeframe
 
 if TYPE_CHECKING:
@@ -90,11 +90,9 @@ def certainty_hint(result: "BacktestResult") -> str:
     if not result.band.ambiguous_trades:
         return ""
     bar = result.prepared.execution_candles.timeframe
-    finer = [
-        frame for frame in map(Timeframe, Timeframe.names()) if frame.ms < bar.ms and bar.ms % frame.ms == 0
-    ]
+    finer = [frame for frame in map(Timeframe, Timeframe.names()) if frame.ms < bar.ms and bar.ms % frame.ms == 0]
     if not finer:
-        return "no finer candles than these exist to settle them"
+        return f"{bar} is the finest timeframe there is"
     enough = [frame for frame in finer if bar.ms >= _ENOUGH_DETAIL * frame.ms]
     return f"use --detail {(enough or finer)[-1]}"
 

@@ -110,9 +110,9 @@ def fills_csv(result: "BacktestResult") -> str:
 
 
 def trade_log(result: "BacktestResult") -> str:
-    """JSON lines in order of time: one for the run, then one for each program's signal, each fill and each trade's end.
+    """JSON lines in order of time: one for the run, then one per program at its signal, fill, and trade at its exit.
 
-    A program's line holds how it ended, which was known only later: the log tells what happened, not what was known when.
+    A program's line holds how it ended, which was known only later: the log tells what happened, not what was known.
     """
     candles = result.candles
     run = {

@@ -22,8 +22,8 @@ def print_summary(result: "BacktestResult", console: "Console") -> None:
     """
     from rich.padding import Padding
 
-    for part in (_identity(result), "", _headline(result), "", _lines(result)):
-        console.print(Padding(part, (0, 1)), highlight=False, markup=False)
+    for part in (_identity(result), _headline(result), _lines(result)):
+        console.print(Padding(part, (0, 1, 1, 1), expand=False), highlight=False, markup=False)
 
 
 def _identity(result: "BacktestResult") -> "RenderableType":
@@ -32,11 +32,11 @@ def _identity(result: "BacktestResult") -> "RenderableType":
     candles = result.candles
     facts = (
         (statements.market_name(result), "bold"),
+        ("SYNTHETIC", "bold reverse" if candles.synthetic else None),
         (candles.exchange, ""),
         (statements.span(result), ""),
         (statements.bars_and_gaps(result), ""),
         (statements.strategy_name(result), ""),
-        ("SYNTHETIC", "bold reverse" if candles.synthetic else None),
     )
     line = Text("  ").join(Text(text, style) for text, style in facts if text and style is not None)
     detail = statements.detail_candles(result)
@@ -102,9 +102,7 @@ def _lines(result: "BacktestResult") -> "RenderableType":
 
 
 def _costs(result: "BacktestResult") -> str:
-    return " -> ".join(
-        f"{step.name} {money(step.amount, signed=True)}" for step in statements.cost_steps(result)
-    )
+    return " -> ".join(f"{step.name} {money(step.amount, signed=True)}" for step in statements.cost_steps(result))
 
 
 def _fills(result: "BacktestResult") -> str:

@@ -9,6 +9,11 @@ from datetime import UTC, datetime
 
 NOT_AVAILABLE = "n/a"
 _SIGNIFICANT = 8
+# Parts of names that are not spelt as they stand in a field.
+_SPELT = {
+    name.lower(): name for name in ("CAGR", "SQN", "MFE", "MAE", "R", "Sharpe", "Sortino", "Calmar", "Omega", "Kelly")
+}
+_SPELT["pnl"] = "result"
 _SECOND_MS, _MINUTE_MS, _HOUR_MS, _DAY_MS = 1_000, 60_000, 3_600_000, 86_400_000
 
 
@@ -44,8 +49,10 @@ def price(value: float | None) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def percent(value: float | None, decimals: int = 1, *, signed: bool = False) -> str:
-    """A percentage with its unit."""
+def percent(value: float | None, decimals: int | None = None, *, signed: bool = False) -> str:
+    """A percentage with its unit; by default with one decimal, below 1 % with two."""
+    if decimals is None:
+        decimals = 1 if abs(value or 0.0) >= 0.995 else 2
     text = number(value, decimals, signed=signed)
     return text if text == NOT_AVAILABLE else f"{text} %"
 
@@ -62,8 +69,8 @@ def counted(count: int, noun: str) -> str:
 
 
 def words(name: str) -> str:
-    """A record's name in words: `stop_loss` is `stop loss`."""
-    return name.replace("_", " ")
+    """A record's name in words: `stop_loss` is `stop loss`, `daily_sharpe_ratio` is `daily Sharpe ratio`."""
+    return " ".join(_SPELT.get(word, word) for word in name.split("_"))
 
 
 def moment(value: datetime | int) -> str:

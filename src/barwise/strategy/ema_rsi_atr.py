@@ -1,7 +1,7 @@
 """The built-in strategy: a crossing of two EMAs, with the trend and out of a stretched RSI, sized by ATR.
 
-It is written with the public strategy API and nothing else; `plan_rows` is the same plan for many rows at once, and a test
-holds the two equal to the bit.
+It is written with the public strategy API and nothing else; `plan_rows` is the same plan for many rows at once, and a
+test holds the two equal to the bit.
 """
 
 from collections.abc import Mapping
@@ -29,8 +29,8 @@ from barwise.strategy.indicators import (
 class EmaRsiAtr(Strategy):
     """EMA crossing, filtered by trend and RSI (docs/execution.md, section 3); also known as `StrategyConfig`.
 
-    A long needs the fast EMA to cross above the slow one, the close above the trend EMA, and an RSI that was at or below
-    `rsi_long_threshold` within the last `rsi_lookback` bars. A short is the mirror image.
+    A long needs the fast EMA to cross above the slow one, the close above the trend EMA, and an RSI that was at or
+    below `rsi_long_threshold` within the last `rsi_lookback` bars. A short is the mirror image.
     """
 
     label: ClassVar[str] = "EMA/RSI/ATR"

@@ -1,7 +1,7 @@
 """Look-ahead: does a strategy's past change when the future does?
 
-A plan for bar t may use bar t and earlier bars alone. The check recomputes the plan on prefixes of the data and compares:
-what the strategy said at the end of a prefix must be what it says there with all later bars in hand.
+A plan for bar t may use bar t and earlier bars alone. The check recomputes the plan on prefixes of the data and
+compares: what the strategy said at the end of a prefix must be what it says there with all later bars in hand.
 """
 
 import threading
@@ -17,7 +17,8 @@ from barwise.data.candles import Candles
 from barwise.errors import BacktestError
 from barwise.strategy.base import Plan, Strategy
 
-# Lines are compared to this share of their value: sums in another order differ in the last digits without looking ahead.
+# Lines are compared to this share of their value: sums in another order differ in the last digits without looking
+# ahead.
 _TOLERANCE = 1e-9
 _QUICK_PREFIXES = 4
 _REMEMBERED = 256
