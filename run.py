@@ -48,6 +48,10 @@ EXIT_INTERRUPTED = 130
 class SetupError(Exception):
     """The environment cannot be made; the message says what came and what to do."""
 
+    def __init__(self, message: str, *, half_done: bool = False) -> None:
+        super().__init__(message)
+        self.half_done = half_done
+
 
 def main(arguments: "list[str]") -> int:
     """Make sure of the environment, then do what was asked for."""
@@ -59,7 +63,7 @@ def main(arguments: "list[str]") -> int:
     try:
         prepare(TESTING if testing else RUNTIME)
         return run_tests(arguments[1:]) if testing else run_barwise(arguments or ["run"])
-    except SetupError as error:
+    except (SetupError, OSError) as error:
         print(f"run.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -127,14 +131,15 @@ def prepare(lock: str) -> None:
         guard.truncate(0)
         guard.write("unfinished")
         guard.flush()
-        # From here on, only a kill or Ctrl-C leaves the word in the file; where pip fails it has put things back.
+        # The word stays in the file after a kill or Ctrl-C; where pip itself gives up, it has put things back.
         try:
             if reason:
                 make_venv(reason)
             install(lock)
             write_stamp(lock)
-        except SetupError:
-            guard.truncate(0)
+        except SetupError as error:
+            if not error.half_done:
+                guard.truncate(0)
             raise
         guard.truncate(0)
 
@@ -213,7 +218,8 @@ def install(lock: str) -> None:
         indented = "\n    ".join(tail)
         raise SetupError(
             f"pip could not install {lock}:\n    {indented}\n"
-            f"  hint: {PIP_LOG} has all it said; start again when the cause is gone."
+            f"  hint: {PIP_LOG} has all it said; start again when the cause is gone.",
+            half_done=code < 0,
         )
     packages = VENV / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
     # Relative, so that it holds for any name of the clone's folder.

@@ -146,11 +146,15 @@ class TestRepository:
                     imported.add(node.module.split(".")[0])
         assert imported - sys.stdlib_module_names - {"barwise"} <= names(PYPROJECT["project"]["dependencies"])
 
-    def test_ci_runs_the_test_command_of_the_contributing_page(self) -> None:
+    def test_ci_runs_the_commands_that_the_readme_shows(self) -> None:
         ci = REPOSITORY / ".ci" / "run"
         assert os.access(ci, os.X_OK)
-        assert "run python3 run.py test\n" in ci.read_text(encoding="utf-8")
-        assert "python3 run.py test " in (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+        ran = re.findall(r"^run (python3 run\.py.*)$", ci.read_text(encoding="utf-8"), re.MULTILINE)
+        shown = (REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()
+        listed = {line.split("#")[0].strip() for line in shown if line.startswith("python3 run.py")}
+        assert {"python3 run.py", "python3 run.py test"} <= listed
+        # Importing needs a file of the reader's own.
+        assert {command for command in listed if " data import " not in command} <= set(ran)
 
     def test_the_wheel_has_the_package_and_not_the_flat_api(self) -> None:
         wheel = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
@@ -358,6 +362,28 @@ class TestRun:
         assert (code, output) == (1, "marker 6 x\n")
         assert "Making .venv: the last installation was cut off." in said
         assert not leftover.exists()
+
+    @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finding pip's process needs /proc")
+    def test_a_pip_that_is_killed_alone_leaves_nothing_to_build_on(self, clone: Clone) -> None:
+        clone.lock("10")
+        with SilentIndex() as index:
+            process = clone.start("x", PIP_NO_INDEX="0", PIP_FIND_LINKS="", PIP_INDEX_URL=index.url)
+            index.wait_for_a_question()
+            [pip] = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            os.kill(int(pip), signal.SIGKILL)
+            _, said = process.communicate(timeout=30)
+        assert process.returncode == 1
+        assert "pip could not install requirements.txt" in said
+        assert "Making .venv: the last installation was cut off." in clone.run("x")[2]
+
+    def test_a_folder_that_cannot_be_written_is_said_in_one_line(self, clone: Clone) -> None:
+        clone.lock("11")
+        (clone.root / ".venv.lock").unlink()
+        (clone.root / ".venv.lock").mkdir()
+        code, output, said = clone.run("x")
+        assert (code, output) == (1, "")
+        assert said.startswith("run.py: ")
+        assert len(said.splitlines()) == 1
 
     def test_ctrl_c_during_the_installation_is_130_and_the_next_start_starts_over(self, clone: Clone) -> None:
         clone.lock("7")

@@ -15,23 +15,11 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barwise.core import metrics
+from barwise.core.curve import bar_returns, buy_and_hold, drawdown_curve, drawdown_table, path_metrics
+from barwise.core.figures import MINIMUM_YEARS, YEAR_MS, elapsed_years
 from barwise.core.layout import SUMMARY, TRADE, Exit, IntArray, RecordArray, Status
-from barwise.core.metrics import (
-    all_metrics,
-    bar_returns,
-    buy_and_hold,
-    cost_attribution,
-    drawdown_curve,
-    drawdown_table,
-    elapsed_years,
-    excursions,
-    headline,
-    path_metrics,
-    student_t_p_value,
-    trade_metrics,
-    undefined,
-)
+from barwise.core.metrics import all_metrics, headline, undefined
+from barwise.core.outcomes import cost_attribution, excursions, student_t_p_value, trade_metrics
 from barwise.data.candles import Candles
 from barwise.engine import backtest
 from barwise.errors import DataError
@@ -260,13 +248,13 @@ def test_ruin_is_minus_one_hundred_percent_a_year_and_a_drawdown_above_one_hundr
 def test_below_thirty_days_there_is_no_cagr_and_no_calmar() -> None:
     s = summary_of(EQUITY, trade_records([6.92]))
     for days, defined in ((29.999, False), (30, True)):
-        years = days * DAY_MS / metrics.YEAR_MS
+        years = days * DAY_MS / YEAR_MS
         found, reasons = one(s, years=years), undefined(s, 100.0, 100.0, years)
         assert (found["cagr"] != 0.0) is defined
         assert (found["calmar_ratio"] != 0.0) is defined
         if not defined:
             assert reasons["cagr"] == reasons["calmar_ratio"] == "the span is shorter than 30 days"
-    assert elapsed_years(times(30), DAY_MS) == metrics.MINIMUM_YEARS
+    assert elapsed_years(times(30), DAY_MS) == MINIMUM_YEARS
 
 
 def test_equal_returns_have_no_sharpe_although_their_sums_do_not_cancel() -> None:

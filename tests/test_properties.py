@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from barwise.config import ExecutionConfig
-from barwise.core import metrics
+from barwise.core import metrics, outcomes
 from barwise.core.layout import SUMMARY, Exit, Outcome
 from barwise.data.candles import Candles
 from barwise.engine import backtest
@@ -113,6 +113,7 @@ def test_no_entry_takes_the_notional_above_equity_times_leverage(seed: int) -> N
 
 
 @bounded
+@example(2488)  # a slice in a bar of one price, without quote volume: (h + l + c) / 3 is not that price
 @given(seeds)
 def test_an_entrys_price_before_slippage_lies_inside_its_bar_or_is_a_resting_bids_own_worse_price(seed: int) -> None:
     case = drawn(seed)
@@ -179,8 +180,11 @@ def test_prices_of_makers_lie_on_the_tick_and_quantities_on_the_lot(seed: int) -
     fills, trades = records.fills, records.trades
     if tick:
         resting = [*fills["price"][fills["maker"] == 1], *trades["exit_price"][trades["exit_maker"] == 1]]
+        # A step that is one over an integer gives the numbers a feed writes; others, such as 0.012, the next float.
+        slack = 0.0 if abs(1.0 / tick - round(1.0 / tick)) < RELATIVE else 1.0
         for price in resting:
-            assert price == float(round(price / tick) * Decimal(repr(tick)))
+            written = float(round(price / tick) * Decimal(repr(tick)))
+            assert abs(price - written) <= slack * np.spacing(written)
     if lot:
         for quantity in (*fills["quantity"], *trades["quantity"], *records.programs["quantity"]):
             assert quantity / lot == pytest.approx(round(quantity / lot), abs=1e-6)
@@ -282,7 +286,7 @@ def test_excursions_enclose_entry_and_exit_and_stay_inside_the_bars_held(seed: i
 @given(seeds)
 def test_a_trade_is_never_ahead_by_less_than_nothing_nor_behind_by_more(seed: int) -> None:
     result = run_engine(drawn(seed))
-    favourable, adverse = metrics.excursions(result.records.trades)
+    favourable, adverse = outcomes.excursions(result.records.trades)
     for trade, ahead, behind in zip(result.trades, favourable, adverse, strict=True):
         assert trade.mae <= 0.0 <= trade.mfe
         assert (trade.mfe, trade.mae) == (ahead, behind)
@@ -461,8 +465,10 @@ def test_bars_appended_later_change_nothing_that_was_over_before(seed: int, shar
     assert identical(before.records.fills, fills[fills["bar"] <= last])
     ended = before.records.programs["outcome"] != Outcome.END_OF_DATA
     assert identical(before.records.programs[ended], after.records.programs[: ended.sum()])
-    # The last bar's equity holds the cost of closing what would otherwise have gone on.
-    assert before.equity_curve[:-1].tobytes() == after.equity_curve[: before.equity_curve.size - 1].tobytes()
+    # From the bar that holds the last execution bar on, equity holds the cost of closing what would have gone on.
+    signal_times, last_time = np.asarray(short["signal_bars"]["time"]), execution_bars(short)["time"][last]
+    same = int(np.searchsorted(signal_times, last_time, side="right")) - 1 - case["trade_from"]
+    assert before.equity_curve[: max(same, 0)].tobytes() == after.equity_curve[: max(same, 0)].tobytes()
 
 
 @few
@@ -513,10 +519,11 @@ def test_the_same_candles_as_dicts_pandas_polars_or_columns_give_the_same_bytes(
     bars.pop("quote_volume", None)  # drawn with holes, which an audit of raw data refuses
     candles = candles_of(bars)
     assume(candles.audit.ok)
-    forms: Sequence[Any] = (candles, list(candles), candles.to_pandas(), candles.to_polars(), bars | {"timeframe_ms": []})
+    columns = {name: values for name, values in bars.items() if name != "timeframe_ms"}
+    forms: Sequence[Any] = (candles, list(candles), candles.to_pandas(), candles.to_polars(), columns)
     results = [
         backtest(
-            {name: values for name, values in form.items() if name != "timeframe_ms"} if isinstance(form, dict) else form,
+            form,
             Momentum(),
             1.0,
             symbol="RANDOM",
@@ -526,7 +533,6 @@ def test_the_same_candles_as_dicts_pandas_polars_or_columns_give_the_same_bytes(
         )
         for form in forms
     ]
-    assert results[0].total_trades > 0
     assert all(same_records(results[0], other) for other in results[1:])
 
 

@@ -9,6 +9,7 @@
 reads nothing but its arguments, so its output can be stored under a key made of them.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,8 @@ from barwise.result import BacktestResult
 from barwise.strategy.base import Strategy
 from barwise.strategy.ema_rsi_atr import EmaRsiAtr
 from barwise.timeframe import Timeframe, calendar_of
+
+logger = logging.getLogger(__name__)
 
 NOT_IN_THIS_RELEASE = {
     "1": "credentials",
@@ -304,7 +307,7 @@ def fetch_inputs(settings: RunSettings, market: Market) -> Inputs:
     elif settings.detail:
         if not candles.exchange or not candles.symbol:
             raise ConfigError(
-                f"detail {settings.detail} is looked up by market, and these candles do not say what market they are of.",
+                f"detail {settings.detail} is looked up by market, and these candles do not name theirs.",
                 hint="add --exchange and --symbol, or give the finer candles with --detail-file.",
             )
         detail = ExchangeManager().fetch_ohlc(
@@ -324,6 +327,11 @@ def _file_span(market: Market) -> Candles:
     everything = read_candles(
         market.candle_file, exchange=market.exchange, symbol=market.symbol, timeframe=market.timeframe
     )
+    for note in everything.notes:
+        if note.severity == "warning":
+            logger.warning("%s: %s", market.candle_file.name, note.message)
+    if market.start is None and market.end is None:
+        return everything
     candles = everything.between(market.start, market.end)
     if len(everything) and not len(candles):
         first, last = utc_text(int(everything.time[0])), utc_text(int(everything.time[-1]))

@@ -175,11 +175,11 @@ def _nesting(candles: Candles, detail: Candles) -> tuple[IntArray, int]:
 
 def _bar_vwap(bars: Candles) -> FloatArray:
     """Each bar's own mean price: quote volume / volume within the bar's range, else (high + low + close) / 3."""
-    typical: FloatArray = (bars.high + bars.low + bars.close) / 3.0
-    if bars.quote_volume is None:
-        return typical
-    known = (bars.volume > 0.0) & (bars.quote_volume > 0.0)
-    mean = np.divide(bars.quote_volume, bars.volume, out=typical, where=known)
+    mean: FloatArray = (bars.high + bars.low + bars.close) / 3.0
+    if bars.quote_volume is not None:
+        known = (bars.volume > 0.0) & (bars.quote_volume > 0.0)
+        np.divide(bars.quote_volume, bars.volume, out=mean, where=known)
+    # Rounding alone can put a mean beside the one price of a flat bar, where nothing was ever traded.
     return np.clip(mean, bars.low, bars.high)
 
 

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from barwise.config import ExecutionConfig
-from barwise.core import metrics, tiers
+from barwise.core import curve, figures, metrics, outcomes, tiers
 from barwise.core.layout import Exit, FloatArray, Intrabar, Outcome, Records, Status
 from barwise.costs import FeeSchedule
 from barwise.data.candles import Candles
@@ -172,7 +172,7 @@ class BacktestResult:
     @property
     def years(self) -> float:
         """Elapsed time of the tested bars, in years of 365.2425 days."""
-        return metrics.elapsed_years(self.candles.time[self.trade_from :], self.candles.timeframe.ms)
+        return figures.elapsed_years(self.candles.time[self.trade_from :], self.candles.timeframe.ms)
 
     @property
     def total_trades(self) -> int:
@@ -272,7 +272,7 @@ class BacktestResult:
     @cached_property
     def drawdown_curve(self) -> FloatArray:
         """Fall from the running peak at each of those closes, percent, positive."""
-        return metrics.drawdown_curve(self.records.equity)
+        return curve.drawdown_curve(self.records.equity)
 
     @cached_property
     def fills(self) -> tuple[Fill, ...]:
@@ -331,7 +331,7 @@ class BacktestResult:
         records = self.records.trades
         time = self.prepared.execution_candles.time
         entry_times, exit_times = time[records["entry_bar"]], time[records["exit_bar"]]
-        favourable, adverse = metrics.excursions(records)
+        favourable, adverse = outcomes.excursions(records)
         return tuple(
             Trade(
                 trade_id=row,

@@ -17,6 +17,7 @@ import numpy as np
 
 from barwise.config import ExecutionConfig
 from barwise.core import metrics
+from barwise.core.figures import YEAR_MS
 from barwise.core.kernel import simulate_rows
 from barwise.core.layout import (
     FILL,
@@ -172,7 +173,7 @@ def sweep(
         summaries,
         execution.initial_capital,
         candles.timeframe.bars_per_year(candles.calendar),
-        elapsed / metrics.YEAR_MS,
+        elapsed / YEAR_MS,
     )
 
 

@@ -4,7 +4,18 @@ Case (a) with a position at 100.0 has its stop at 97.0 and its target at 104.0; 
 at 96.5 and its target at 103.5. "Nearer" is the distance of an extreme from the open.
 """
 
-from tests.scenarios.harness import Scenario, Trade, check, clear, each, market_order, tier1_only, tier2_only
+from tests.scenarios.harness import (
+    Program,
+    Scenario,
+    Trade,
+    check,
+    clear,
+    each,
+    market_order,
+    tier1_only,
+    tier2_only,
+    tiers,
+)
 
 AT_OPEN = (1, 100.0, "tier 4", "taker")
 AT_LIMIT = (1, 99.5, "tier 2", "maker")
@@ -228,6 +239,47 @@ TARGET_AFTER_A_LIMIT_FILL = [
             "worst": _one("short", (1, 100.5, "tier 2", "maker"), (2, 99.5, "end_of_data")),
             "path": _one("short", (1, 100.5, "tier 2", "maker"), (1, 96.5, "take_profit")),
             "best": _one("short", (1, 100.5, "tier 2", "maker"), (1, 96.5, "take_profit")),
+        },
+    ),
+    Scenario(
+        "a second limit fill inside the bar puts the whole position under its nearer target",
+        bars="""
+             open   high    low  close  volume  anchor
+            100.0  100.5   99.5  100.0     100   101.0  <- long signal
+            100.0  101.0   99.0   99.0      40   101.0  <- tier 1, 4 at 100.0, target 104.0
+             99.0  103.5   98.4  100.0     100   101.0  <- tier 2, 4 at 98.5; target 103.25 = 99.25 + 4.0
+            100.0  100.5   99.5  100.0     100   101.0
+        """,
+        params=tiers(t1=1, t2=1),
+        quantity=8,
+        programs=[
+            Program(
+                "long",
+                "filled",
+                end=2,
+                fills=[(1, 100.0, "tier 1", "taker", 4.0), (2, 98.5, "tier 2", "maker", 4.0)],
+            )
+        ],
+        readings={
+            "worst": _one("long", (1, 99.25), (3, 100.0, "end_of_data")),
+            "path": _one("long", (1, 99.25), (2, 103.25, "take_profit")),
+            "best": _one("long", (1, 99.25), (2, 103.25, "take_profit")),
+        },
+    ),
+    Scenario(
+        "with limit_fill touch a high at exactly the target leaves the order open too",
+        bars="""
+             open   high    low  close
+            100.0  100.5   99.5  100.0   <- long signal
+            100.0  103.5   99.0  101.0   <- in at 99.5, the high is the target 103.5; 3.5 up, 1.0 down
+            101.0  101.5  100.0  100.5
+        """,
+        params=tier2_only(),
+        execution={"limit_fill": "touch"},
+        readings={
+            "worst": _one("long", AT_LIMIT, (2, 100.5, "end_of_data")),
+            "path": _one("long", AT_LIMIT, (1, 103.5, "take_profit")),
+            "best": _one("long", AT_LIMIT, (1, 103.5, "take_profit")),
         },
     ),
     Scenario(

@@ -179,11 +179,32 @@ BEST_PRICE_OF_THE_ENTRY_BAR = [
         trades=[Trade("long", entry=(1, 100.0, "tier 3", "taker"), exit=(2, 99.0, "end_of_data"))],
     ),
     Scenario(
+        "in a bar that adds a slice to a carried position its high is the best price",
+        bars="""
+             open   high    low  close   vwap
+            100.0  100.5   99.5  100.0  100.0  <- long signal
+            100.0  101.0   99.0  100.0  100.0  <- 1 at 100
+            100.0  103.0   99.5  100.5  100.0  <- 1 at 101, mean 100.5; best 103.0 is beyond 102.51, trail 100.0
+            100.5  101.0   99.9  100.2  100.0
+        """,
+        params=tier3_only(bars=2, trail_stop=0.02),
+        quantity=2,
+        programs=[
+            Program(
+                "long",
+                "filled",
+                end=2,
+                fills=[(1, 100.0, "tier 3", "taker", 1.0), (2, 101.0, "tier 3", "taker", 1.0)],
+            )
+        ],
+        trades=[Trade("long", entry=(1, 100.5), exit=(3, 100.0, "trailing_stop"), gross=-1.0)],
+    ),
+    Scenario(
         "the best price starts at the first fill, not at the mean of all",
         bars="""
              open   high    low  close   vwap
             100.0  100.5   99.5  100.0  101.0  <- long signal
-            102.0  103.0  101.0  102.0  101.0  <- 1 at 102 = (103 + 101 + 102) / 3, best 102.0
+            101.0  104.0  101.0  101.0  101.0  <- 1 at 102 = (104 + 101 + 101) / 3, best 102.0
              98.0   99.0   97.0   98.0  101.0  <- 1 at 98; mean 100.0, best 102.0 = 100.0 * 1.02, trail 99.0
              98.5   99.0   98.0   98.5  101.0  <- opens below it
         """,
@@ -279,6 +300,22 @@ TRAILING_TAKE_PROFIT = [
         """,
         params=market_order(trail_stop=0.02, trail_target=0.02, trailing_sl_atr_multiplier=0.5),
         trades=[Trade("long", entry=AT_100, exit=(2, 102.0, "trailing_stop"))],
+    ),
+    Scenario(
+        "a new position knows nothing of the levels of the last",
+        bars="""
+             open   high    low  close
+            100.0  100.5   99.5  100.0   <- long signal
+            100.0  103.5   99.5  103.0   <- target dropped, trail 101.5 = 103.5 - 2.0
+            102.0  102.5  101.0  101.2   <- long signal, out at 101.5
+            101.0  101.5   99.5  100.0   <- in at 101.0, stop 98.0, target 105.0
+            104.0  105.5  103.0  105.0
+        """,
+        params=market_order(trail_stop=0.02, trail_target=0.03),
+        trades=[
+            Trade("long", entry=AT_100, exit=(2, 101.5, "trailing_take_profit")),
+            Trade("long", entry=(3, 101.0, "tier 4", "taker"), exit=(4, 105.0, "take_profit")),
+        ],
     ),
     Scenario(
         "of two trails that are level the stop gives the name",

@@ -38,6 +38,8 @@ _IN_OPTIONS = (
     (r"check_lookahead\(\) lists every place, check_lookahead=False runs", "--no-lookahead-check runs"),
     (r"pass timeframe=(\w+)", r"name it: --timeframe \1"),
     (r"for example qty=", "for example --qty "),
+    (r"or set lot_size", "or --set lot_size=0"),
+    (r"give milliseconds since 1970 UTC, a datetime, or an ISO string such as", "give a time such as 2025-01-01 or"),
 )
 
 app = typer.Typer(
@@ -81,13 +83,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     home = os.environ.get("BARWISE_HOME")
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller: `barwise ... >&-`
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - open until the end
         with suppress(AttributeError, ValueError):  # a test's or an editor's own stream
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+            getattr(sys, name).reconfigure(errors="backslashreplace")
     try:
         code = _run(words)
-        if sys.stdout:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except OSError as error:
         _forget_stdout()
         if error.errno != errno.EPIPE:

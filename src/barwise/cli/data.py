@@ -124,7 +124,7 @@ def list_series(
 
 @data.command("check")
 def check(
-    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="A file; without, the store.")] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="A file; without, the store.")] = None,
     exchange: Exchange = None,
     symbol: Symbol = None,
     timeframe: TimeframeName = None,
@@ -223,18 +223,20 @@ def _read(
 
 
 def _require_a_market(candles: "Candles", file: Path) -> None:
-    """Do nothing where the candles can be stored under a name.
+    """Do nothing where the candles can be stored under a name, and be found again.
 
     Raises:
-        ConfigError: Nobody said of what market they are, or they are of the market that is made and not stored.
+        ConfigError: Nobody said of what market they are, or they are of none that is stored.
     """
+    from barwise.exchange.manager import known_venue
+
     missing = [name for name in ("exchange", "symbol") if not getattr(candles, name)]
     if missing:
         raise ConfigError(
             f"{file.name} does not say its {' and '.join(missing)}, and neither does its name.",
             hint=f"add {' '.join(f'--{name} NAME' for name in missing)}.",
         )
-    if candles.exchange == "SAMPLE":
+    if known_venue(candles.exchange) == "SAMPLE":
         raise ConfigError(
             f"{file.name} holds candles of the SAMPLE market, which are made when they are asked for.",
             hint=f"barwise backtest --symbol {candles.symbol} uses them; --file {file.name} uses the file.",

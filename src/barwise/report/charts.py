@@ -28,6 +28,7 @@ Trace: TypeAlias = dict[str, Any]
 MOST_MARKS = 2_500  # entries and exits together
 _EQUITY_BUCKETS = 1_000  # up to three points each
 _BINS = 30
+_LARGEST_TAIL = 2.0  # of all results against the middle 98 %, before the frame fits the middle
 _LARGEST_SWING = 4.0  # of buy and hold against the strategy, before it gets a scale of its own
 _FIRST_WEEKDAY, _SATURDAY = 3, 5  # 1970-01-01 was a Thursday, Monday is 0
 _NICE_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
@@ -146,7 +147,7 @@ def equity_chart(result: "BacktestResult") -> Chart:
     notes = []
     if len(kept) < len(equity):
         notes.append(f"{len(kept):,} of {len(equity):,} bars are drawn, every extreme among them.")
-    axis = {"title": {"text": "equity (quote currency)"}, "tickformat": "~s"}
+    axis = {"title": {"text": "equity (quote currency)"}}
     layout: dict[str, Any] = {
         "hovermode": "x unified",
         "xaxis": time_axis(candles, anchor="y2", hoverformat="%Y-%m-%d %H:%M UTC"),
@@ -206,7 +207,7 @@ def cost_chart(result: "BacktestResult") -> Chart:
         f"Costs took {money(costs)} of a result of {money(steps[0].amount, signed=True)} before costs; "
         f"{money(steps[-1].amount, signed=True)} is left"
     )
-    layout = {"yaxis": {"title": {"text": "quote currency"}, "tickformat": "~s"}, "showlegend": False}
+    layout = {"yaxis": {"title": {"text": "quote currency"}}, "showlegend": False}
     return Chart("costs", title, "", [bars], layout)
 
 
@@ -227,35 +228,40 @@ def _unit(in_r: bool) -> str:
     return "R" if in_r else "quote currency"
 
 
+def _told(value: float, in_r: bool) -> str:
+    return with_unit(value, "R", 2, signed=True) if in_r else money(value, signed=True)
+
+
 def distribution_chart(result: "BacktestResult") -> Chart:
     """How often which net result came out."""
     in_r = in_risk_units(result)
     values = np.array([trade.net_pnl / scale_of(trade, in_r) for trade in result.trades])
-    width = _nice_step(float(np.ptp(values)) / _BINS or abs(float(values[0])) / 4 or 1.0)
+    low, high = np.percentile(values, (1.0, 99.0)).tolist()
+    width = _nice_step((high - low) / _BINS or float(np.ptp(values)) / _BINS or abs(float(values[0])) / 4 or 1.0)
     # Bins are whole multiples of the width, so that none has gains and losses in it.
-    bins = np.floor(values / width).astype(np.int64)
-    first = int(bins.min())
-    counts = np.bincount(bins - first)
+    bins, counts = np.unique(np.floor(values / width).astype(np.int64), return_counts=True)
+    found = list(zip(bins.tolist(), counts.tolist(), strict=True))
     unit = _unit(in_r)
     data = [
         {
             "type": "bar",
             "name": name,
-            "x": compact((i + 0.5) * width for i in chosen),
-            "y": [int(counts[i - first]) for i in chosen],
+            "x": compact((i + 0.5) * width for i, _ in chosen),
+            "y": [count for _, count in chosen],
             "width": compact([width])[0],
-            "customdata": [compact((i * width, (i + 1) * width)) for i in chosen],
+            "customdata": [compact((i * width, (i + 1) * width)) for i, _ in chosen],
             "hovertemplate": f"%{{y}} of %{{customdata[0]}} to %{{customdata[1]}} {unit}<extra></extra>",
             "marker": {"color": color, "line": {"color": "@page", "width": 1}},
         }
         for name, color, chosen in (
-            ("loss", "@loss", [i for i in range(first, first + len(counts)) if i < 0]),
-            ("gain", "@gain", [i for i in range(first, first + len(counts)) if i >= 0]),
+            ("loss", "@loss", [entry for entry in found if entry[0] < 0]),
+            ("gain", "@gain", [entry for entry in found if entry[0] >= 0]),
         )
         if chosen
     ]
     mean, median = float(values.mean()), float(np.median(values))
-    layout = {
+    layout: dict[str, Any] = {
+        "showlegend": True,
         "bargap": 0,
         "barmode": "overlay",
         "xaxis": {"title": {"text": f"net result of a trade ({unit})"}},
@@ -265,9 +271,12 @@ def distribution_chart(result: "BacktestResult") -> Chart:
             {"x": mean, "y": 1, "yref": "paper", "yanchor": "bottom", "text": "mean", "showarrow": False},
         ],
     }
-    told = [with_unit(value, "R", 2, signed=True) if in_r else money(value, signed=True) for value in (mean, median)]
-    title = f"A trade made {told[0]} in the mean and {told[1]} in the median"
+    title = f"A trade made {_told(mean, in_r)} in the mean and {_told(median, in_r)} in the median"
     note = "R is a trade's own initial risk: the distance from entry to first stop, times quantity." if in_r else ""
+    if float(np.ptp(values)) > _LARGEST_TAIL * (high - low) > 0.0:
+        layout["xaxis"]["range"] = compact((min(low, 0.0) - 2 * width, max(high, 0.0) + 2 * width))
+        reach = f"{_told(float(values.min()), in_r)} to {_told(float(values.max()), in_r)}"
+        note += f" Results reach from {reach}; the frame holds the middle 98 %, a double click shows all."
     return Chart("distribution", title, note, data, layout)
 
 
@@ -315,6 +324,7 @@ def excursion_chart(result: "BacktestResult") -> Chart:
         )
     layout = {
         "hovermode": "closest",
+        "showlegend": True,
         "xaxis": {"title": {"text": f"furthest behind, MAE ({unit})"}, "rangemode": "tozero"},
         "yaxis": {"title": {"text": f"furthest ahead, MFE ({unit})"}, "rangemode": "tozero"},
     }

@@ -9,6 +9,7 @@
   const coarse = window.matchMedia("(pointer: coarse)");
   const button = document.getElementById("theme");
   const PRINTED_WIDTH = 680;
+  const printedSize = (plot) => ({ width: PRINTED_WIDTH, height: plot.classList.contains("tall") ? 430 : 300 });
   // Named one by one: Plotly's own set has a button that would send the chart to a server.
   const BUTTONS = [["toImage"], ["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]];
 
@@ -35,14 +36,15 @@
     return { orientation: "h", x: 0, font: { size: small ? 10 : 12 }, ...place };
   }
 
-  function layoutOf(spec, styles, width) {
+  function layoutOf(spec, styles, size) {
     const axis = {
       gridcolor: "@grid", linecolor: "@rule", zerolinecolor: "@rule", tickcolor: "@rule", automargin: true,
+      separatethousands: true, exponentformat: "none",
     };
-    const small = width ? width < 700 : narrow.matches;
+    const small = size ? false : narrow.matches;
     const layout = {
-      autosize: !width,
-      width,
+      autosize: !size,
+      ...size,
       font: { family: styles.getPropertyValue("--font"), size: small ? 11 : 12, color: "@ink" },
       paper_bgcolor: "@page",
       plot_bgcolor: "@page",
@@ -59,7 +61,7 @@
         layout[name].rangeselector = {
           ...layout[name].rangeselector,
           bgcolor: "@card", activecolor: "@rule", bordercolor: "@rule", borderwidth: 1, x: 0, y: 1.02,
-          visible: !width,
+          visible: !size,
         };
       }
     }
@@ -90,13 +92,13 @@
     Plotly.relayout(plot, { "yaxis.range": [low - room, high + room] });
   }
 
-  function draw(width) {
+  function draw(printing) {
     const styles = getComputedStyle(root);
     for (const [name, spec] of Object.entries(figures)) {
       const plot = document.getElementById(`chart-${name}`);
       const first = !plot.classList.contains("js-plotly-plot");
       const config = { responsive: true, displaylogo: false, plotlyServerURL: "", modeBarButtons: BUTTONS };
-      Plotly.react(plot, coloured(spec.data, styles), layoutOf(spec, styles, width), config);
+      Plotly.react(plot, coloured(spec.data, styles), layoutOf(spec, styles, printing && printedSize(plot)), config);
       if (first && spec.fits) plot.on("plotly_relayout", (event) => fitPrices(plot, spec.data[0], event));
     }
     button.textContent = isDark() ? "Light theme" : "Dark theme";
@@ -113,7 +115,7 @@
   window.addEventListener("beforeprint", () => {
     screenTheme = root.dataset.theme;
     root.dataset.theme = "light";
-    draw(PRINTED_WIDTH);
+    draw(true);
   });
   window.addEventListener("afterprint", () => {
     if (screenTheme) root.dataset.theme = screenTheme;

@@ -27,7 +27,10 @@ _STRONGEST = 70  # percent of the full colour in the strongest cell of the heat 
 def cards(result: "BacktestResult") -> Markup:
     """The headline: what a trader asks first, each with the figure it has to be seen beside."""
     metrics, held = result.metrics, result.metrics["buy_and_hold"]
-    longest, shorts = metrics["max_drawdown_duration_ms"], metrics["short"]["trades"]
+    longest = metrics["max_drawdown_duration_ms"]
+    under_water = f"under water {duration(longest)}" if longest else "never under water"
+    longs, shorts = metrics["long"]["trades"], metrics["short"]["trades"]
+    sides = f"{percent(metrics['win_rate'], 0)} won, {longs:,} long, {shorts:,} short"
     found: tuple[tuple[str, str, str], ...] = (
         (
             "Net result",
@@ -47,12 +50,12 @@ def cards(result: "BacktestResult") -> Markup:
         (
             "Max drawdown",
             percent(result.max_drawdown),
-            f"under water {duration(longest)}, buy and hold {percent(held['max_drawdown'])}",
+            f"{under_water}, buy and hold {percent(held['max_drawdown'])}",
         ),
         (
             "Trades",
             f"{result.total_trades:,}",
-            f"{percent(metrics['win_rate'], 0)} won, {metrics['long']['trades']:,} long, {shorts:,} short",
+            sides if result.trades else "none was made",
         ),
         ("Profit factor", number(metrics["profit_factor"]), "net wins over net losses"),
         (
