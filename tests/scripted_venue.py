@@ -57,15 +57,12 @@ class ScriptedVenue:
                 venue.asked.append(question)
                 reply = venue._reply(question)
                 content = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
-                self.send_response_only(reply.status)  # the script decides about the Date header
+                self.send_response_only(reply.status)  # no log line, and the script decides about the Date
                 for name, value in reply.headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
-
-            def log_message(self, format: str, *arguments: Any) -> None:
-                """Say nothing: the questions are remembered."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True

@@ -677,17 +677,14 @@ def test_a_market_without_volume_is_traded_without_a_cap_and_the_user_is_told_on
     assert max(fill.quantity for fill in capped.fills) == pytest.approx(50.0)
 
 
-def test_a_run_keeps_all_fills_of_a_program_that_is_filled_in_a_hundred_pieces() -> None:
-    rules = StrategyConfig(
-        enable_rsi_filter=False, enable_trend_filter=False, ema_fast=2, ema_slow=60, ema_trend=100, atr_sl_multiplier=50.0,
-        atr_tp_multiplier=50.0, enable_hybrid_tier1=False, enable_hybrid_tier2=False, enable_hybrid_tier3=False,
-        hybrid_tier4_timeout=1000, max_chase_atr=1000.0, trailing_sl_enabled=False, trailing_tp_enabled=False,
-    )  # fmt: skip
-    found = backtest(walk(1500, seed=4), rules, 1e4, execution=ExecutionConfig(initial_capital=1e9))
-    most = max(found.trades, key=lambda trade: len(trade.fills))
-    assert len(most.fills) > 20
-    assert sum(fill.quantity for fill in most.fills) == pytest.approx(most.quantity)
-    assert len(found.fills) == int(found.summary["fills"][0])
+def test_a_run_keeps_all_two_hundred_fills_of_one_program() -> None:
+    once = lambda bars: np.arange(bars.close.size) == 29  # noqa: E731 - a column of the plan
+    rules = {"enable_hybrid_engine": False, "hybrid_tier4_timeout": 1000}
+    strategy = strategy_with(once, risk=lambda bars: np.full(bars.close.size, 1000.0)).replace(**rules)
+    found = backtest(walk(), strategy, 1e4, execution=ExecutionConfig(initial_capital=1e9))
+    assert found.programs[0].outcome == "filled"
+    assert len(found.fills) == len(found.trades[0].fills) == 200
+    assert sum(fill.quantity for fill in found.fills) == pytest.approx(1e4)
 
 
 def test_every_record_of_a_trade_reaches_the_user(result: BacktestResult) -> None:

@@ -8,8 +8,9 @@ import logging
 import pickle
 import re
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,16 @@ KLINES, UM_KLINES, ACCOUNT = "/api/v3/klines", "/fapi/v1/klines", "/api/v3/accou
 START = 1_672_516_800_000  # 2022-12-31 20:00 UTC
 
 
-def spot(venue: ScriptedVenue, clock: ManualClock | None = None, **environment: str) -> Binance:
+def spot(
+    venue: ScriptedVenue, clock: ManualClock | None = None, environment: Mapping[str, str] = MappingProxyType({})
+) -> Binance:
     clock = clock or ManualClock()
     return Binance({"BINANCE_BASE_URL": venue.url, **environment}, sleep=clock.sleep, clock=clock, now=lambda: 1.5e9)
 
 
-def futures(venue: ScriptedVenue, clock: ManualClock | None = None, **environment: str) -> BinanceFutures:
+def futures(
+    venue: ScriptedVenue, clock: ManualClock | None = None, environment: Mapping[str, str] = MappingProxyType({})
+) -> BinanceFutures:
     clock = clock or ManualClock()
     settings = {"BINANCE_FUTURES_BASE_URL": venue.url, **environment}
     return BinanceFutures(settings, sleep=clock.sleep, clock=clock, now=lambda: 1.5e9)
@@ -206,17 +211,19 @@ def test_futures_filters_become_a_market() -> None:
     assert (market.tick_size, market.lot_size, market.min_notional) == (0.01, 0.001, 5.0)
 
 
-@pytest.mark.parametrize("question", ["fetch_page", "market"])
-def test_an_unknown_symbol_is_answered_with_the_nearest_one(question: str) -> None:
+@pytest.mark.parametrize(
+    "question",
+    [
+        lambda adapter: adapter.market("BTC-USDT"),
+        lambda adapter: adapter.fetch_page("BTC-USDT", HOUR, START, START + HOUR_MS),
+    ],
+)
+def test_an_unknown_symbol_is_answered_with_the_nearest_one(question: Callable[[Binance], object]) -> None:
     unknown = Reply(captured("binance/error_1121_invalid_symbol.json"), 400)
     listed = Reply([{"symbol": "BTCUSDT", "price": "1"}, {"symbol": "ETHUSDT", "price": "1"}])
     script = {KLINES: [unknown], "/api/v3/exchangeInfo": [unknown], "/api/v3/ticker/price": [listed]}
     with ScriptedVenue(script) as venue, pytest.raises(DataError) as caught:
-        adapter = spot(venue)
-        if question == "market":
-            adapter.market("BTC-USDT")
-        else:
-            adapter.fetch_page("BTC-USDT", HOUR, START, START + HOUR_MS)
+        question(spot(venue))
     assert "has no market BTC-USDT. Did you mean BTCUSDT?" in caught.value.message
     assert "BINANCE_UM" in caught.value.hint
 
@@ -263,13 +270,13 @@ def test_spot_fees_are_the_sum_of_all_rates_without_the_rebate() -> None:
         "discount": {"enabledForAccount": True, "enabledForSymbol": True, "discountAsset": "BNB", "discount": "0.75"},
     }
     with ScriptedVenue({"/api/v3/account/commission": [Reply(body)]}) as venue:
-        assert spot(venue, **KEYED).commission("BTCUSDT") == pytest.approx((0.0013, 0.0016))
+        assert spot(venue, environment=KEYED).commission("BTCUSDT") == pytest.approx((0.0013, 0.0016))
 
 
 def test_futures_fees_are_the_accounts_own() -> None:
     body = {"symbol": "BTCUSDT", "makerCommissionRate": "0.0002", "takerCommissionRate": "0.0004"}
     with ScriptedVenue({"/fapi/v1/commissionRate": [Reply(body)]}) as venue:
-        assert futures(venue, **KEYED).commission("BTCUSDT") == (0.0002, 0.0004)
+        assert futures(venue, environment=KEYED).commission("BTCUSDT") == (0.0002, 0.0004)
 
 
 # --- limits ------------------------------------------------------------------------------------------------------
@@ -463,7 +470,7 @@ def test_without_a_key_candles_work_and_the_check_says_that_none_is_needed() -> 
 
 def test_half_a_credential_is_named_before_anything_is_asked() -> None:
     with ScriptedVenue({}) as venue:
-        check = spot(venue, BINANCE_API_KEY=KEY, BINANCE_API_SECRET="  ").check_credentials()
+        check = spot(venue, environment=KEYED | {"BINANCE_API_SECRET": "  "}).check_credentials()
     assert not check.ok
     assert "BINANCE_API_SECRET not set" in check.message
     assert venue.asked == []
@@ -471,7 +478,9 @@ def test_half_a_credential_is_named_before_anything_is_asked() -> None:
 
 def test_a_private_key_in_place_of_a_secret_is_refused_before_anything_is_asked() -> None:
     with ScriptedVenue({}) as venue:
-        check = spot(venue, BINANCE_API_KEY=KEY, BINANCE_API_SECRET="-----BEGIN PRIVATE KEY-----x").check_credentials()
+        check = spot(
+            venue, environment=KEYED | {"BINANCE_API_SECRET": "-----BEGIN PRIVATE KEY-----x"}
+        ).check_credentials()
     assert not check.ok
     assert "only HMAC" in check.message
 
@@ -490,7 +499,7 @@ def test_a_private_key_in_place_of_a_secret_is_refused_before_anything_is_asked(
 def test_a_key_that_may_do_more_than_read_is_warned_of(rights: Reply, words: str) -> None:
     account = Reply(captured("binance/spot_account_captured.json"))
     with ScriptedVenue({ACCOUNT: [account], "/sapi/v1/account/apiRestrictions": [rights]}) as venue:
-        check = spot(venue, **KEYED).check_credentials()
+        check = spot(venue, environment=KEYED).check_credentials()
     assert check.ok
     assert words in check.message
     assert venue.asked[0].query["omitZeroBalances"] == "true"
@@ -499,19 +508,19 @@ def test_a_key_that_may_do_more_than_read_is_warned_of(rights: Reply, words: str
 @pytest.mark.parametrize("file", ["binance/error_2015_rejected_key.json", "binance/error_1021_timestamp.json"])
 def test_a_rejected_key_fails_the_check_with_a_next_step(file: str) -> None:
     with ScriptedVenue({ACCOUNT: [Reply(captured(file), 401)]}) as venue:
-        check = spot(venue, **KEYED).check_credentials()
+        check = spot(venue, environment=KEYED).check_credentials()
     assert not check.ok
     assert "hint:" in check.message
 
 
 def test_a_check_that_could_not_be_made_is_an_error_and_not_a_bad_key() -> None:
     with ScriptedVenue({ACCOUNT: [Reply(b"", 403)]}) as venue, pytest.raises(APIError):
-        spot(venue, **KEYED).check_credentials()
+        spot(venue, environment=KEYED).check_credentials()
 
 
 def test_a_futures_key_is_checked_on_the_futures_side() -> None:
     with ScriptedVenue({"/fapi/v2/account": [Reply({"canTrade": True})]}) as venue:
-        assert futures(venue, **KEYED).check_credentials().ok
+        assert futures(venue, environment=KEYED).check_credentials().ok
 
 
 def test_no_secret_shows_in_any_error_log_line_or_repr(caplog: pytest.LogCaptureFixture) -> None:
@@ -525,7 +534,7 @@ def test_no_secret_shows_in_any_error_log_line_or_repr(caplog: pytest.LogCapture
     statuses = [400, 401, 500, 500, 500, 500, 429, 429, 429, 429, 418]
     clock = ManualClock()
     with ScriptedVenue({ACCOUNT: echo, "/api/v3/account/commission": echo}) as venue:
-        adapter = spot(venue, clock, **KEYED)
+        adapter = spot(venue, clock, KEYED)
         while statuses:
             try:
                 adapter.commission("BTCUSDT")

@@ -6,7 +6,9 @@ import inspect
 import logging
 import re
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import polars
@@ -50,7 +52,9 @@ def candle(time_s: int, price: float = 1.0, volume: Any = 5) -> dict[str, Any]:
     return {"time": time_s, "open": price, "high": price, "low": price, "close": price, "volume": volume}
 
 
-def delta(venue: ScriptedVenue, clock: ManualClock | None = None, **environment: str) -> Delta:
+def delta(
+    venue: ScriptedVenue, clock: ManualClock | None = None, environment: Mapping[str, str] = MappingProxyType({})
+) -> Delta:
     clock = clock or ManualClock()
     return Delta({"DELTA_BASE_URL": venue.url, **environment}, sleep=clock.sleep, clock=clock, now=lambda: 1.5e9)
 
@@ -367,14 +371,14 @@ def test_without_a_key_the_check_says_that_none_is_needed() -> None:
 )
 def test_a_rejected_key_fails_the_check_with_a_next_step(body: Any) -> None:
     with ScriptedVenue({BALANCES: [Reply(body, 401)]}) as venue:
-        check = delta(venue, **KEYED).check_credentials()
+        check = delta(venue, environment=KEYED).check_credentials()
     assert not check.ok
     assert "hint:" in check.message
 
 
 def test_a_check_that_could_not_be_made_is_an_error_and_not_a_bad_key() -> None:
     with ScriptedVenue({BALANCES: [Reply(b"", 403)]}) as venue, pytest.raises(APIError):
-        delta(venue, **KEYED).check_credentials()
+        delta(venue, environment=KEYED).check_credentials()
 
 
 def test_no_secret_shows_in_any_error_log_line_or_repr(caplog: pytest.LogCaptureFixture) -> None:
@@ -383,17 +387,19 @@ def test_no_secret_shows_in_any_error_log_line_or_repr(caplog: pytest.LogCapture
 
     def echo(question: Question) -> Reply:
         told = f"{question.headers.get('api-key')} {SECRET} {question.headers.get('signature')}"
-        return Reply({"error": "SomethingNew", "message": told}, status)
+        return Reply({"error": "SomethingNew", "message": told}, statuses[0])
 
-    for status in (200, 400, 401, 403, 404, 429, 500):
+    statuses = [200, 400, 401, 403, 404, 429, 500]
+    while statuses:
         clock = ManualClock()
         with ScriptedVenue({BALANCES: echo}) as venue:
-            adapter = delta(venue, clock, **KEYED)
+            adapter = delta(venue, clock, KEYED)
             try:
                 seen.append(repr(adapter.check_credentials()))
             except BarwiseError as error:
                 seen += [str(error), repr(error), repr(vars(error)), *traceback.format_exception(error)]
             seen += [repr(adapter), repr(adapter._keys)]
+        del statuses[0]
     assert len(seen) > 20
     seen += [record.getMessage() for record in caplog.records]
     assert not [line for line in seen if SECRET in line or KEY in line]

@@ -26,10 +26,10 @@ from barwise.core.layout import (
     event_codes,
 )
 from barwise.data.candles import Candles
-from barwise.errors import BacktestError, ConfigError, DataError
+from barwise.errors import ConfigError, DataError
 from barwise.prepare import Prepared, as_candles, parameter_records, prepare, resolved_fees
 from barwise.result import BacktestResult
-from barwise.strategy.base import Plan, Strategy, first_defined
+from barwise.strategy.base import Plan, Strategy, checked_plan, first_defined
 from barwise.strategy.ema_rsi_atr import EmaRsiAtr
 from barwise.strategy.indicators import atr, ema
 from barwise.strategy.lookahead import quick_check
@@ -247,26 +247,7 @@ def complete_plan(strategy: Strategy, prepared: Prepared) -> Plan:
         BacktestError: plan() failed, or returned something that does not fit the bars.
     """
     bars = prepared.candles.bars
-    name = type(strategy).__name__
-    try:
-        plan = strategy.plan(bars)
-    except BacktestError:
-        raise
-    except Exception as error:
-        raise BacktestError(
-            f"{name}.plan() failed: {type(error).__name__}: {error}",
-            hint="the log has the traceback.",
-        ) from error
-    if not isinstance(plan, Plan):
-        raise BacktestError(
-            f"{name}.plan() returned {type(plan).__name__}, not a Plan.",
-            hint="return Plan.of(entry=...).",
-        )
-    if plan.entry.size != len(prepared.candles):
-        raise BacktestError(
-            f"{name}.plan() returned {plan.entry.size:,} values for {len(prepared.candles):,} bars.",
-            hint="a plan has one value per bar; pad what is not yet defined with False or NaN.",
-        )
+    plan = checked_plan(strategy, bars)
     return plan._replace(
         anchor=ema(bars.close, _DEFAULT_ANCHOR_PERIOD) if plan.anchor is None else plan.anchor,
         vwap=prepared.session_vwap if plan.vwap is None else plan.vwap,
@@ -330,6 +311,6 @@ def kernel_orders(plan: Plan) -> Orders:
     assert plan.risk is not None
     codes = event_codes(plan.entry, plan.exit)
     at = np.flatnonzero(codes != NO_EVENT)
-    lines = (_read_only(np.ascontiguousarray(line)) if line.flags.writeable else line
-             for line in (plan.anchor, plan.vwap, plan.risk))  # fmt: skip
+    # A copy where the strategy keeps the array: it stays the strategy's own, and writable.
+    lines = (_read_only(line.copy()) if line.flags.writeable else line for line in (plan.anchor, plan.vwap, plan.risk))
     return Orders(_read_only(at.astype(np.int32)), _read_only(codes[at]), *lines)

@@ -254,10 +254,10 @@ class Streams:
     def start(self) -> None:
         for venue in STREAM_VENUES:
             server = serve(
-                lambda socket, venue=venue: self._serve(venue, socket),
+                lambda link, venue=venue: self._serve(venue, link),
                 "127.0.0.1",
                 0,
-                process_request=lambda socket, request, venue=venue: self._admit(venue, socket, request),
+                process_request=lambda link, request, venue=venue: self._admit(venue, link, request),
                 ping_interval=self.ping_s,
                 ping_timeout=None,
                 close_timeout=1,
@@ -279,33 +279,33 @@ class Streams:
 
     # The handshake
 
-    def _admit(self, venue: str, socket: ServerConnection, request: Request) -> Response | None:
+    def _admit(self, venue: str, link: ServerConnection, request: Request) -> Response | None:
         with self._lock:
             if self.refuse.get(venue, 0) > 0:
                 self.refuse[venue] -= 1
-                return socket.respond(HTTPStatus.SERVICE_UNAVAILABLE, "Service Unavailable\n")
+                return link.respond(HTTPStatus.SERVICE_UNAVAILABLE, "Service Unavailable\n")
         parts = urlsplit(request.path)
         query = dict(parse_qsl(parts.query))
         if venue in self._binance and binance_wire.streams_of(parts.path, parts.query) is None:
-            return socket.respond(HTTPStatus.NOT_FOUND, "")
+            return link.respond(HTTPStatus.NOT_FOUND, "")
         if venue == "ZERODHA" and not self._zerodha.accepts(query.get("api_key", ""), query.get("access_token", "")):
-            return socket.respond(HTTPStatus.FORBIDDEN, "Incorrect `api_key` or `access_token`.")
+            return link.respond(HTTPStatus.FORBIDDEN, "Incorrect `api_key` or `access_token`.")
         return None
 
-    def _serve(self, venue: str, socket: ServerConnection) -> None:
-        request = socket.request
+    def _serve(self, venue: str, link: ServerConnection) -> None:
+        request = link.request
         assert request is not None
         parts = urlsplit(request.path)
         with self._lock:
             connection = Connection(
-                venue, parts.path, parts.query, dict(request.headers.raw_items()), len(self.of(venue)), socket
+                venue, parts.path, parts.query, dict(request.headers.raw_items()), len(self.of(venue)), link
             )
             self.connections.append(connection)
         player = threading.Thread(target=self._play, args=(connection,), daemon=True)
         try:
             if self._greet(connection):
                 player.start()
-                for message in socket:
+                for message in link:
                     connection.received.append(message)
                     self._hear(connection, message)
         finally:

@@ -2,64 +2,70 @@
 
     <root>/<EXCHANGE>/<SYMBOL>/<TIMEFRAME>/20250101T000000Z_20250401T000000Z.parquet
 
-A file is written once and never changed. Its name is the half-open span it covers: the open of its first bar to the
-close of its last; a bar absent inside was absent at its source. Its Parquet metadata say what it is and where it comes
-from. Exchanges revise the past: a bar that arrives again with other values does not replace the stored one, it is kept
-beside it in `corrections/` and reported, so that yesterday's result can be computed again today.
+A file is written once and never changed. Its name is the half-open span it covers, by the opens of its bars: the span
+was asked for, answered, and closed; a bar absent inside was absent at its source. Its Parquet metadata say what it is,
+where it comes from, and which bars are missing. Exchanges revise the past: a bar that arrives again with other values
+does not replace the stored one, it is kept beside it in `corrections/` and reported, so that yesterday's result can be
+computed again today.
 
 A writer holds a lock per folder, which the system drops when the process dies; readers need none.
 """
 
-import os
-import re
 import shlex
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, unquote
 
 import numpy as np
 
+from barwise.core.layout import IntArray
 from barwise.data.candles import Candles, identity_text
 from barwise.data.columns import Instant, instant_ms
-from barwise.data.files import (
-    TEMPORARY_PREFIX,
-    read_description,
-    write_parquet,
+from barwise.data.compaction import Compaction, compact_folder
+from barwise.data.files import write_parquet
+from barwise.data.parts import (
+    ASKED_AGAIN,
+    CORRECTIONS_FOLDER,
+    END_OF_TIME,
+    VALUES,
+    Hole,
+    Part,
+    Provenance,
+    Span,
+    UnreadableFileError,
+    checks_of,
+    describe,
+    file_name,
+    find_holes,
+    last_checked,
+    locked,
+    merged,
+    names_in,
+    origin,
+    parts_of,
+    quarantine,
+    read_part,
+    read_parts,
+    span_of,
+    steadily,
+    sweep,
+    without,
+    write_part,
 )
-from barwise.data.quality import counted, differing_rows, find_gaps, utc_text
+from barwise.data.quality import counted, find_gaps, utc_text
 from barwise.errors import DataError, did_you_mean
-from barwise.timeframe import Timeframe, calendar_of
+from barwise.timeframe import DAY_MS, Timeframe, calendar_of
 
-if TYPE_CHECKING:
-    import polars as pl
+__all__ = [
+    "CORRECTIONS_FOLDER", "CandleStore", "Compaction", "Hole", "Provenance", "PutReport", "Series", "Span",
+]  # fmt: skip
 
-try:
-    import fcntl
-except ImportError:  # Windows: writers of one series must take turns by themselves
-    fcntl = None  # type: ignore[assignment]
-
-CORRECTIONS_FOLDER = "corrections"
-_LOCK_NAME = ".lock"
 _LONGEST_NAME = 200
-_NAME_FORMAT = "%Y%m%dT%H%M%SZ"
-_NAME_PATTERN = re.compile(r"(\d{8}T\d{6}Z)_(\d{8}T\d{6}Z)(?:-[0-9a-f]{8})?\.parquet")
-_END_OF_TIME = 253_402_300_800_000  # the year 10000
-_VALUES = ("open", "high", "low", "close", "volume", "quote_volume")
-
-
-@dataclass(frozen=True, order=True)
-class Span:
-    """A half-open stretch of time in ms UTC."""
-
-    start: int
-    end: int
-
-    def __str__(self) -> str:
-        return f"{utc_text(self.start)} .. {utc_text(self.end)}".replace(" UTC ..", " ..")
+# A unit of volume is not asked for where it is one of these: a share is the base unit of its market.
+_PLAIN_UNITS = frozenset({"base units", "shares"})
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,7 @@ class PutReport:
         corrected: Bars that were there with other values; the stored ones stay, these went to `corrections/`.
         vanished: Stored bars inside the span of the new candles that the new candles do not have.
         files: The files written.
+        holes: What is missing now in the span, by the calendar.
     """
 
     added: int
@@ -79,6 +86,7 @@ class PutReport:
     corrected: int
     vanished: int
     files: tuple[Path, ...]
+    holes: tuple[Hole, ...] = ()
 
     def __str__(self) -> str:
         parts = [f"{counted(self.added, 'bar')} added", f"{self.skipped:,} there already"]
@@ -136,14 +144,6 @@ class Series:
         }
 
 
-@dataclass(frozen=True, order=True)
-class _Part:
-    """One file of a series and the span in its name."""
-
-    span: Span
-    path: Path
-
-
 class CandleStore:
     """Candles on disk, by exchange, symbol and timeframe.
 
@@ -154,35 +154,48 @@ class CandleStore:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
 
-    def put(self, candles: Candles, *, source: str = "", volume_unit: str = "base units") -> PutReport:
+    def put(
+        self,
+        candles: Candles,
+        *,
+        source: str = "",
+        volume_unit: str = "base units",
+        span: tuple[int, int] | Span | None = None,
+        provenance: Provenance | None = None,
+    ) -> PutReport:
         """Store candles: only what is new is written.
 
         Bars that are there already with the same values are skipped. Bars with other values go to `corrections/` and
-        are counted in the report; `get` keeps returning the first ones.
+        are counted in the report; `get` keeps returning the first ones. A damaged file in the way is renamed to `.bad`.
 
         Args:
-            candles: With exchange and symbol, without errors in their audit.
+            candles: With exchange and symbol, without errors in their audit. With `span` there may be none: candles of
+                no bars carry an identity too.
             source: Where they come from: a file name, an endpoint.
             volume_unit: What their volume counts.
+            span: (start, end) in ms UTC that was asked for, answered, and closed; it counts as covered from now on,
+                whatever is missing in it. None: from the open of the first bar to the close of the last.
+            provenance: Who answered, and when. With it, holes that are still there are recorded as asked for again.
 
         Raises:
-            DataError: The candles are unsound or have no identity, would mix synthetic with real prices, or the store
-                cannot be written.
+            DataError: The candles are unsound, have no identity or leave the span, would mix synthetic with real
+                prices or contracts with base units, or the store cannot be written.
         """
         if not candles.exchange or not candles.symbol:
             raise DataError(
                 f"The store needs an exchange and a symbol; these candles are {candles.label}.",
                 hint="name both: Candles.of(candles, exchange=..., symbol=...).",
             )
-        candles.require_sound()
+        if len(candles) or span is None:
+            candles.require_sound()
+        asked = span_of(candles) if span is None else Span(*span) if isinstance(span, tuple) else span
+        _require_inside(candles, asked)
         folder = self._folder(candles.exchange, candles.symbol, candles.timeframe)
-        with _locked(folder):
-            _sweep(folder)
-            everything = _parts(folder)
-            _refuse_mixture(candles, everything)
-            parts = [part for part in everything if _overlap(part.span, _span_of(candles))]
-            stored = _read_parts(parts, _span_of(candles)) if parts else None
-            return _write_new(candles, stored, folder, source, {"volume": volume_unit})
+        with locked(folder):
+            sweep(folder)
+            everything = _refuse_mixture(candles, volume_unit, parts_of(folder))
+            near, stored = _stored_bars([part for part in everything if part.span.overlaps(asked)], asked)
+            return _Writing(candles, asked, folder, source, volume_unit, provenance).run(near, stored)
 
     def get(
         self,
@@ -205,12 +218,15 @@ class CandleStore:
         """
         frame = Timeframe.parse(timeframe)
         asked = _asked_span(exchange, start, end)
+        return steadily(lambda: self._get(exchange, symbol, frame, asked))
+
+    def _get(self, exchange: str, symbol: str, frame: Timeframe, asked: Span) -> Candles:
         folder = self._folder(exchange, symbol, frame)
-        parts = [part for part in _parts(folder) if _overlap(part.span, asked)]
-        columns = _read_parts(parts, asked) if parts else None
+        parts = [part for part in parts_of(folder) if part.span.overlaps(asked)]
+        columns = read_parts(parts, asked) if parts else None
         if columns is None or not len(columns["time"]):
             raise self._nothing_there(exchange, symbol, frame, asked)
-        description = read_description(parts[0].path)
+        description = describe(parts[0])
         candles = Candles(
             **columns,
             timeframe=frame,
@@ -227,10 +243,32 @@ class CandleStore:
         candles.require_sound()
         return candles
 
+    def count(
+        self,
+        exchange: str,
+        symbol: str,
+        timeframe: str | Timeframe,
+        start: Instant | None = None,
+        end: Instant | None = None,
+    ) -> int:
+        """How many stored bars open at or after `start` and before `end`.
+
+        Raises:
+            DataError: A file cannot be read.
+        """
+        frame = Timeframe.parse(timeframe)
+        asked = _asked_span(exchange, start, end)
+        folder = self._folder(exchange, symbol, frame)
+
+        def counted_now() -> int:
+            parts = [part for part in parts_of(folder) if part.span.overlaps(asked)]
+            return len(read_parts(parts, asked, names=())["time"]) if parts else 0
+
+        return steadily(counted_now)
+
     def coverage(self, exchange: str, symbol: str, timeframe: str | Timeframe) -> tuple[Span, ...]:
         """The spans that are stored, merged, oldest first; empty where there is nothing."""
-        folder = self._folder(exchange, symbol, Timeframe.parse(timeframe))
-        return _merged(_parts(folder))
+        return merged(parts_of(self._folder(exchange, symbol, Timeframe.parse(timeframe))))
 
     def missing(
         self,
@@ -240,18 +278,38 @@ class CandleStore:
         start: Instant,
         end: Instant,
     ) -> tuple[Span, ...]:
-        """The parts of a span that are not stored, oldest first."""
+        """The parts of a span that are not stored, oldest first; holes inside what is stored are not among them."""
         asked = _asked_span(exchange, start, end)
-        spans, at = [], asked.start
-        for span in self.coverage(exchange, symbol, timeframe):
-            if span.end <= at or span.start >= asked.end:
-                continue
-            if span.start > at:
-                spans.append(Span(at, span.start))
-            at = span.end
-        if at < asked.end:
-            spans.append(Span(at, asked.end))
-        return tuple(spans)
+        return without(asked, self.coverage(exchange, symbol, timeframe))
+
+    def holes(
+        self,
+        exchange: str,
+        symbol: str,
+        timeframe: str | Timeframe,
+        *,
+        older_than_days: float | None = None,
+        now: Instant | None = None,
+    ) -> tuple[Hole, ...]:
+        """Bars missing inside what is stored, oldest first: the source was asked for them and had none.
+
+        What lies before the first bar and after the last one is no hole: the market may not have been listed.
+
+        Args:
+            older_than_days: Only holes that were not asked for within so many days; None: all.
+            now: The present; None: the clock of this machine.
+
+        Raises:
+            DataError: A file cannot be read.
+        """
+        frame = Timeframe.parse(timeframe)
+        folder = self._folder(exchange, symbol, frame)
+        holes = steadily(lambda: _holes_in(folder, frame, exchange))
+        if older_than_days is None:
+            return holes
+        present = int(time.time() * 1000) if now is None else instant_ms(now)
+        limit = present - older_than_days * DAY_MS
+        return tuple(hole for hole in holes if hole.checked is None or hole.checked <= limit)
 
     def corrections(self, exchange: str, symbol: str, timeframe: str | Timeframe) -> Candles | None:
         """Bars that arrived with other values than the stored ones, the latest of each; None where there are none.
@@ -260,45 +318,93 @@ class CandleStore:
             DataError: A file cannot be read.
         """
         frame = Timeframe.parse(timeframe)
-        folder = self._folder(exchange, symbol, frame) / CORRECTIONS_FOLDER
-        parts = _parts(folder)
+        parts = parts_of(self._folder(exchange, symbol, frame) / CORRECTIONS_FOLDER)
         if not parts:
             return None
-        written = {part.path: str(read_description(part.path).get("written", "")) for part in parts}
+        written = {part.path: str(describe(part).get("written", "")) for part in parts}
         parts.sort(key=lambda part: written[part.path], reverse=True)
-        columns = _read_parts(parts, None, first_wins=True)
+        columns = read_parts(parts, None, first_wins=True)
         return Candles(**columns, timeframe=frame, exchange=exchange, symbol=symbol)
 
+    def compact(self, exchange: str, symbol: str, timeframe: str | Timeframe) -> Compaction:
+        """Make the files of a series calendar months, which are read faster than hundreds of pages.
+
+        Other processes may read and write meanwhile. A process that dies in between leaves bars in two files, which
+        readers know how to read and the next compaction cleans up.
+
+        Raises:
+            DataError: A file cannot be read or written, or two files differ about a bar.
+        """
+        frame = Timeframe.parse(timeframe)
+        folder = self._folder(exchange, symbol, frame)
+        if not parts_of(folder):
+            return Compaction(0, 0)
+        with locked(folder):
+            sweep(folder)
+            return compact_folder(folder, exchange, symbol, frame)
+
+    def repair(
+        self,
+        exchange: str,
+        symbol: str,
+        timeframe: str | Timeframe,
+        start: Instant | None = None,
+        end: Instant | None = None,
+    ) -> tuple[Path, ...]:
+        """Read every file of a span and rename those that are damaged to `.bad`; their spans count as missing again.
+
+        Returns:
+            The new names.
+
+        Raises:
+            DataError: The file system refuses to read or to rename.
+        """
+        frame = Timeframe.parse(timeframe)
+        asked = _asked_span(exchange, start, end)
+        folder = self._folder(exchange, symbol, frame)
+
+        def damaged() -> list[Part]:
+            return [part for part in parts_of(folder) if part.span.overlaps(asked) and not _is_whole(part, asked)]
+
+        if not steadily(damaged):
+            return ()
+        with locked(folder):
+            return tuple(quarantine(part) for part in damaged())
+
     def list(self) -> tuple[Series, ...]:
-        """Every series of the store, in alphabetical order.
+        """Every series of the store that has bars, in alphabetical order.
 
         Raises:
             DataError: A file cannot be read.
         """
-        return tuple(
-            self._series(unquote(exchange.name), unquote(symbol.name), Timeframe(folder.name), parts)
+        found = [
+            steadily(lambda: self._series(unquote(exchange.name), unquote(symbol.name), folder))  # noqa: B023 - called now
             for exchange in _folders(self.root)
             for symbol in _folders(exchange)
             for folder in _folders(symbol)
-            if folder.name in Timeframe.names() and (parts := _parts(folder))
-        )
+            if folder.name in Timeframe.names()
+        ]
+        return tuple(series for series in found if series is not None)
 
-    def _series(self, exchange: str, symbol: str, frame: Timeframe, parts: "Sequence[_Part]") -> Series:
-        time = _read_parts(parts, None, names=())["time"]
-        gaps = find_gaps(time, frame, calendar_of(exchange))
-        descriptions = [read_description(part.path) for part in parts]
-        corrected = _parts(parts[0].path.parent / CORRECTIONS_FOLDER)
+    def _series(self, exchange: str, symbol: str, folder: Path) -> Series | None:
+        parts = parts_of(folder)
+        time = read_parts(parts, None, names=())["time"] if parts else ()
+        if not len(time):
+            return None
+        gaps = find_gaps(time, Timeframe(folder.name), calendar_of(exchange))
+        descriptions = [describe(part) for part in parts]
+        corrected = parts_of(folder / CORRECTIONS_FOLDER)
         return Series(
             exchange=exchange,
             symbol=symbol,
-            timeframe=frame,
-            spans=_merged(parts),
+            timeframe=Timeframe(folder.name),
+            spans=merged(parts),
             bars=len(time),
             gaps=gaps.count,
             missing=gaps.missing,
-            sources=tuple(sorted({str(found["source"]) for found in descriptions if found.get("source")})),
+            sources=tuple(sorted({source for found in descriptions for source in found.get("sources", ())})),
             synthetic=any(found.get("synthetic", False) for found in descriptions),
-            corrections=len(_read_parts(corrected, None, names=(), first_wins=True)["time"]) if corrected else 0,
+            corrections=len(read_parts(corrected, None, names=(), first_wins=True)["time"]) if corrected else 0,
             files=len(parts),
             size=sum(part.path.stat().st_size for part in parts),
         )
@@ -312,10 +418,15 @@ class CandleStore:
         name = f"{exchange} {symbol} {frame}"
         command = f"barwise data import FILE --exchange {exchange} --symbol {shlex.quote(symbol)} --timeframe {frame}"
         if spans := self.coverage(exchange, symbol, frame):
+            if not without(asked, spans):
+                return DataError(
+                    f"{exchange} was asked for {symbol} {frame} {_asked_text(asked)} and had not one candle.",
+                    hint="the market was not listed yet, not any more, or had no session; choose another span.",
+                )
             text = f"Nothing of {name} is stored {_asked_text(asked)}; stored: {'; '.join(map(str, spans))}."
         else:
             folder = self._folder(exchange, symbol, frame)
-            others = [other.name for other in _folders(folder.parent) if _parts(other)]
+            others = [other.name for other in _folders(folder.parent) if parts_of(other)]
             symbols = [unquote(other.name) for other in _folders(folder.parent.parent)]
             text = f"{name} is not in the store."
             if others:
@@ -325,9 +436,162 @@ class CandleStore:
         return DataError(text, hint=f"import a file that has it: {command}")
 
 
+@dataclass(frozen=True)
+class _Writing:
+    """One `put` under the lock: the candles, the span they answer, and how they are to be described."""
+
+    candles: Candles
+    asked: Span
+    folder: Path
+    source: str
+    volume_unit: str
+    provenance: Provenance | None
+
+    def run(self, near: Sequence[Part], stored: dict[str, Any]) -> PutReport:
+        """Write the bars that are not stored, and those that differ as corrections.
+
+        Args:
+            near: The files that overlap the span.
+            stored: The columns of their bars inside the span.
+        """
+        candles, old_time = self.candles, stored["time"]
+        place = np.searchsorted(old_time, candles.time)
+        present = np.zeros(len(candles), dtype=np.bool_)
+        inside = place < len(old_time)
+        present[inside] = old_time[place[inside]] == candles.time[inside]
+        shared, fresh = np.flatnonzero(present), np.flatnonzero(~present)
+        everything = np.sort(np.concatenate([old_time, candles.time[fresh]]))
+        covered = merged(near)
+        files = [self._write(span, everything) for span in without(self.asked, covered)]
+        # What is left fills holes of what was covered before. Between two new bars with the same place there is no
+        # stored bar, so each group is one slice of the candles.
+        late = fresh[[any(span.start <= at < span.end for span in covered) for at in candles.time[fresh]]]
+        for group in np.split(late, np.flatnonzero((np.diff(place[late]) != 0) | (np.diff(late) != 1)) + 1):
+            if len(group):
+                files.append(self._write(span_of(candles[int(group[0]) : int(group[-1]) + 1]), everything))
+        holes = self._holes(self.asked, everything)
+        if self.provenance and any(hole.span.overlaps(span) for hole in holes for span in covered):
+            files.append(self._write_check(holes))
+        different = self._different(stored, shared, place)
+        if different.any():
+            files += self._write_corrections(shared[different])
+        count = int(different.sum())
+        return PutReport(
+            added=len(fresh),
+            skipped=len(shared) - count,
+            corrected=count,
+            vanished=len(old_time) - len(shared),
+            files=tuple(files),
+            holes=tuple(holes),
+        )
+
+    def _different(self, stored: dict[str, Any], shared: IntArray, place: IntArray) -> Any:
+        """Which of the bars that are stored already have other values than those."""
+        different: Any = np.zeros(len(shared), dtype=np.bool_)
+        for name in VALUES:
+            new, old = getattr(self.candles, name), stored.get(name)
+            if new is not None and old is not None:
+                different |= new[shared] != old[place[shared]]
+        return different
+
+    def _holes(self, span: Span, time: IntArray) -> list[Hole]:
+        first, end = np.searchsorted(time, (span.start, span.end))
+        return find_holes(time[first:end], span, self.candles.timeframe, self.candles.calendar)
+
+    def _write(self, span: Span, time: IntArray) -> Path:
+        first, end = np.searchsorted(self.candles.time, (span.start, span.end))
+        piece = self.candles[int(first) : int(end)]
+        return self._describe(piece, f"{file_name(span)}.parquet", span, self._holes(span, time))
+
+    def _write_check(self, holes: Sequence[Hole]) -> Path:
+        return self._describe(self.candles[:0], f"{file_name(self.asked)}{ASKED_AGAIN}.parquet", self.asked, holes)
+
+    def _describe(self, piece: Candles, name: str, span: Span, holes: Sequence[Hole]) -> Path:
+        return write_part(
+            piece,
+            self.folder / name,
+            span,
+            sources=[self.source] if self.source else [],
+            volume_unit=self.volume_unit,
+            origins=[origin(self.provenance)] if self.provenance else [],
+            holes=holes,
+            checked=self.provenance.fetched if self.provenance else None,
+        )
+
+    def _write_corrections(self, rows: IntArray) -> Sequence[Path]:
+        corrected = _rows(self.candles, rows)
+        name = f"{file_name(span_of(corrected))}-{corrected.fingerprint[:8]}.parquet"
+        path = self.folder / CORRECTIONS_FOLDER / name
+        if path.exists():
+            return ()
+        return (write_parquet(corrected, path, source=self.source, units={"volume": self.volume_unit}),)
+
+
+def _require_inside(candles: Candles, span: Span) -> None:
+    """Do nothing where the span has a length and holds the open of every candle.
+
+    Raises:
+        DataError: It has not, or does not.
+    """
+    if span.start >= span.end:
+        raise DataError(f"{candles.label}: the span {span} has no length.", hint="give (start, end) in ms UTC.")
+    if len(candles) and not (span.start <= candles.time[0] and candles.time[-1] < span.end):
+        raise DataError(
+            f"{candles.label}: the candles {utc_text(int(candles.time[0]))} .. {utc_text(int(candles.time[-1]))} "
+            f"leave the span {span} that they answer.",
+            hint="cut them first: candles.between(start, end).",
+        )
+
+
+def _stored_bars(parts: Sequence[Part], span: Span) -> tuple[Sequence[Part], dict[str, Any]]:
+    """The whole files among these and their columns; the damaged ones are set aside. The caller holds the lock."""
+    parts = list(parts)
+    while parts:
+        try:
+            return parts, read_parts(parts, span)
+        except UnreadableFileError as error:
+            if not error.damaged:
+                raise
+            broken = next(part for part in parts if part.path == error.path)
+            quarantine(broken)
+            parts.remove(broken)
+    return (), {"time": np.zeros(0, dtype=np.int64)}
+
+
+def _is_whole(part: Part, span: Span) -> bool:
+    try:
+        describe(part)
+        read_part(part, span, VALUES)
+    except UnreadableFileError as error:
+        if not error.damaged:
+            raise
+        return False
+    return True
+
+
+def _holes_in(folder: Path, frame: Timeframe, exchange: str) -> tuple[Hole, ...]:
+    """The holes of a series between its first and its last bar."""
+    parts = parts_of(folder)
+    time = read_parts(parts, None, names=())["time"] if parts else ()
+    if not len(time):
+        return ()
+    checks = [check for part in parts for check in checks_of(part)]
+    found = []
+    for span in merged(parts):
+        inner = Span(max(span.start, int(time[0])), min(span.end, int(time[-1]) + frame.ms))
+        if inner.start < inner.end:
+            first, end = np.searchsorted(time, (inner.start, inner.end))
+            found += find_holes(time[first:end], inner, frame, calendar_of(exchange))
+    return tuple(Hole(hole.span, hole.bars, last_checked(hole.span, checks)) for hole in found)
+
+
+def _folders(folder: Path) -> "list[Path]":
+    return [folder / name for name in names_in(folder) if (folder / name).is_dir()]
+
+
 def _asked_text(asked: Span) -> str:
     """A span that may have no beginning or end, in words."""
-    if asked.end >= _END_OF_TIME:
+    if asked.end >= END_OF_TIME:
         return f"from {utc_text(asked.start)} on" if asked.start else "at all"
     return f"before {utc_text(asked.end)}" if not asked.start else f"for {asked}"
 
@@ -353,67 +617,6 @@ def _path_name(name: str, what: str) -> str:
     return encoded
 
 
-def _file_name(span: Span) -> str:
-    """The name of a file that covers the span.
-
-    Raises:
-        DataError: The span lies outside the years 1970 to 9999 or between two seconds.
-    """
-    texts = []
-    for instant in (span.start, span.end):
-        if instant % 1000 or not 0 <= instant < _END_OF_TIME:
-            raise DataError(
-                f"The span {span} cannot be stored.",
-                hint="times have to be whole seconds of the years 1970 to 9999.",
-            )
-        texts.append(datetime.fromtimestamp(instant // 1000, tz=UTC).strftime(_NAME_FORMAT))
-    return f"{texts[0]}_{texts[1]}"
-
-
-def _parts(folder: Path) -> "list[_Part]":
-    """The finished files of a folder, by span; whatever has another name (temporary files, the lock) is left out."""
-    parts = []
-    for name in _names(folder):
-        if match := _NAME_PATTERN.fullmatch(name):
-            with suppress(ValueError):  # such as a 13th month: not a name of ours
-                start, end = (int(datetime.fromisoformat(text).timestamp()) * 1000 for text in match.groups())
-                parts.append(_Part(Span(start, end), folder / name))
-    return sorted(parts)
-
-
-def _names(folder: Path) -> "list[str]":
-    """Names in a folder in alphabetical order; none where it does not exist.
-
-    Raises:
-        DataError: It cannot be read.
-    """
-    try:
-        return sorted(entry.name for entry in folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as cause:
-        raise DataError(f"{folder} cannot be read: {cause.strerror}.", hint="check who may read it.") from cause
-
-
-def _folders(folder: Path) -> "list[Path]":
-    return [folder / name for name in _names(folder) if (folder / name).is_dir()]
-
-
-def _overlap(one: Span, other: Span) -> bool:
-    return one.start < other.end and other.start < one.end
-
-
-def _merged(parts: "Sequence[_Part]") -> tuple[Span, ...]:
-    """The spans of files, those that touch or overlap made one."""
-    spans: list[Span] = []
-    for part in sorted(parts):
-        if spans and part.span.start <= spans[-1].end:
-            spans[-1] = Span(spans[-1].start, max(spans[-1].end, part.span.end))
-        else:
-            spans.append(part.span)
-    return tuple(spans)
-
-
 def _asked_span(exchange: str, start: Instant | None, end: Instant | None) -> Span:
     """The span asked for; without limits, all time.
 
@@ -422,122 +625,11 @@ def _asked_span(exchange: str, start: Instant | None, end: Instant | None) -> Sp
     """
     calendar = calendar_of(exchange)
     asked = Span(
-        0 if start is None else instant_ms(start, calendar), _END_OF_TIME if end is None else instant_ms(end, calendar)
+        0 if start is None else instant_ms(start, calendar), END_OF_TIME if end is None else instant_ms(end, calendar)
     )
     if asked.start > asked.end:
         raise DataError(f"The span starts at {utc_text(asked.start)}, after its end at {utc_text(asked.end)}.")
     return asked
-
-
-def _read_parts(
-    parts: "Sequence[_Part]", span: Span | None, *, names: Sequence[str] = _VALUES, first_wins: bool = False
-) -> dict[str, Any]:
-    """Columns of several files in time order, one row per time; quote volume only where all files have it.
-
-    Args:
-        parts: At least one.
-        span: Rows to read; None: all.
-        names: Columns besides the time.
-        first_wins: Of different rows for one time, keep that of the first file in `parts`.
-
-    Raises:
-        DataError: A file cannot be read or lacks a column, or two files differ about a bar.
-    """
-    frames = [_read_part(part, span, names) for part in parts]
-    columns: dict[str, Any] = {"time": np.concatenate([frame.get_column("time").to_numpy() for frame in frames])}
-    for name in names:
-        has_it = [name in frame.columns for frame in frames]
-        columns[name] = None
-        if all(has_it):
-            columns[name] = np.concatenate([frame.get_column(name).to_numpy() for frame in frames])
-    time = columns["time"]
-    if (time[1:] > time[:-1]).all():
-        return _sealed(columns)
-    order = np.argsort(time, kind="stable")
-    same = np.flatnonzero(time[order][1:] == time[order][:-1])
-    if not first_wins:
-        values = [columns[name] for name in names if columns[name] is not None]
-        different = differing_rows(values, order[same], order[same + 1])
-        if different.any():
-            rows = [order[same][different][0], order[same + 1][different][0]]
-            ends = np.cumsum([frame.height for frame in frames])
-            files = " and ".join(parts[int(np.searchsorted(ends, row, side="right"))].path.name for row in rows)
-            raise DataError(
-                f"Two files of {parts[0].path.parent} differ about {utc_text(int(time[rows[0]]))}: {files}.",
-                hint="remove the one you do not trust.",
-            )
-    order = np.delete(order, same + 1)
-    return _sealed({name: None if column is None else column[order] for name, column in columns.items()})
-
-
-def _sealed(columns: dict[str, Any]) -> dict[str, Any]:
-    """The same columns, made here and now read-only, so that Candles takes them without a copy."""
-    for column in columns.values():
-        if column is not None:
-            column.setflags(write=False)
-    return columns
-
-
-def _read_part(part: _Part, span: Span | None, names: Sequence[str]) -> "pl.DataFrame":
-    """The rows of one file that open inside the span."""
-    import polars as pl
-
-    try:
-        scan = pl.scan_parquet(part.path, glob=False)
-        present = scan.collect_schema().names()
-        if span is not None and not (span.start <= part.span.start and part.span.end <= span.end):
-            scan = scan.filter(pl.col("time") >= span.start, pl.col("time") < span.end)
-        return scan.select("time", *(name for name in names if name in present or name != "quote_volume")).collect()
-    except (OSError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as cause:
-        raise DataError(
-            f"{part.path} cannot be read: {' '.join(str(cause).split())[:120]}.",
-            hint="the file was damaged after it was written: remove it and import the span again.",
-        ) from cause
-
-
-def _write_new(
-    candles: Candles, stored: dict[str, Any] | None, folder: Path, source: str, units: dict[str, str]
-) -> PutReport:
-    """Write the bars that are not stored, and those that differ as corrections; the caller holds the lock."""
-    if stored is None or not len(stored["time"]):
-        stored = {"time": np.zeros(0, dtype=np.int64)}
-    place = np.searchsorted(stored["time"], candles.time)
-    present = np.zeros(len(candles), dtype=np.bool_)
-    inside = place < len(stored["time"])
-    present[inside] = stored["time"][place[inside]] == candles.time[inside]
-    shared = np.flatnonzero(present)
-    different: Any = np.zeros(len(shared), dtype=np.bool_)
-    for name in _VALUES:
-        new, old = getattr(candles, name), stored.get(name)
-        if new is not None and old is not None:
-            different |= new[shared] != old[place[shared]]
-    files = []
-    fresh = np.flatnonzero(~present)
-    # Between two new bars with the same place there is no stored bar, so each group is one slice of the candles.
-    for group in np.split(fresh, np.flatnonzero(np.diff(place[fresh])) + 1):
-        if len(group):
-            piece = candles[int(group[0]) : int(group[-1]) + 1]
-            files.append(
-                write_parquet(piece, folder / f"{_file_name(_span_of(piece))}.parquet", source=source, units=units)
-            )
-    if different.any():
-        corrected = _rows(candles, shared[different])
-        name = f"{_file_name(_span_of(corrected))}-{corrected.fingerprint[:8]}.parquet"
-        path = folder / CORRECTIONS_FOLDER / name
-        if not path.exists():
-            files.append(write_parquet(corrected, path, source=source, units=units))
-    count = int(different.sum())
-    return PutReport(
-        added=len(fresh),
-        skipped=len(shared) - count,
-        corrected=count,
-        vanished=len(stored["time"]) - len(shared),
-        files=tuple(files),
-    )
-
-
-def _span_of(candles: Candles) -> Span:
-    return Span(int(candles.time[0]), int(candles.time[-1]) + candles.timeframe.ms)
 
 
 def _rows(candles: Candles, rows: Any) -> Candles:
@@ -557,15 +649,16 @@ def _rows(candles: Candles, rows: Any) -> Candles:
     )
 
 
-def _refuse_mixture(candles: Candles, parts: "Sequence[_Part]") -> None:
-    """Made-up and real prices never share a series.
+def _refuse_mixture(candles: Candles, volume_unit: str, parts: "list[Part]") -> "list[Part]":
+    """The parts again: made-up and real prices never share a series, nor do contracts and base units.
 
     Raises:
         DataError: They would.
     """
-    if not parts:
-        return
-    stored = bool(read_description(parts[0].path).get("synthetic", False))
+    description = _first_description(parts)
+    if description is None:
+        return parts
+    stored = bool(description.get("synthetic", False))
     if stored != candles.synthetic:
         kinds = ("real", "synthetic")
         raise DataError(
@@ -573,35 +666,22 @@ def _refuse_mixture(candles: Candles, parts: "Sequence[_Part]") -> None:
             f"{kinds[candles.synthetic]}.",
             hint="give one of them another symbol.",
         )
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time write to a folder; the system frees the lock of a process that dies.
-
-    Raises:
-        DataError: The folder cannot be made or locked.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as cause:
+    unit = str(description.get("units", {}).get("volume", volume_unit))
+    if unit != volume_unit and not {unit, volume_unit} <= _PLAIN_UNITS:
         raise DataError(
-            f"The store cannot write to {folder}: {cause.strerror}.", hint="check who may write there, or use --home."
-        ) from cause
-    try:
-        if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+            f"{candles.label}: the stored volume counts {unit}, the new one {volume_unit}.",
+            hint="bring the new volume to the same unit, or give one of them another symbol.",
+        )
+    return parts
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what writers that died have left; under the lock no living one has a temporary file here."""
-    if fcntl is None:
-        return
-    for place in (folder, folder / CORRECTIONS_FOLDER):
-        for name in _names(place):
-            if name.startswith(TEMPORARY_PREFIX):
-                (place / name).unlink(missing_ok=True)
+def _first_description(parts: "list[Part]") -> dict[str, Any] | None:
+    """What the first whole file says of itself; damaged ones are set aside. The caller holds the lock."""
+    while parts:
+        try:
+            return describe(parts[0])
+        except UnreadableFileError as error:
+            if not error.damaged:
+                raise
+            quarantine(parts.pop(0))
+    return None

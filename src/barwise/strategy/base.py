@@ -60,7 +60,7 @@ class Plan(NamedTuple):
         sides = _signal_column("entry", entry, allowed=(-1, 0, 1))
         if entry_short is not None:
             shorts = _signal_column("entry_short", entry_short, allowed=(0, 1), length=sides.size)
-            sides = (sides - shorts).astype(np.int8)
+            sides = np.clip(sides - shorts, -1, 1).astype(np.int8)
         leave = np.zeros(sides.size, np.int8)
         if exit is not None:
             leave = _signal_column("exit", exit, allowed=(-1, 0, 1, 2), length=sides.size)
@@ -95,6 +95,10 @@ def _line(name: str, values: Any, length: int) -> FloatArray:
     line = np.ascontiguousarray(values, dtype=np.float64)
     if line.shape != (length,):
         raise BacktestError(f"plan: {name} has shape {line.shape}; it must be one number per bar, {length} in all.")
+    if np.isinf(line).any():
+        raise BacktestError(
+            f"plan: {name} is infinite at bar {int(np.isinf(line).argmax())}.", hint="use NaN where it is not defined."
+        )
     return line
 
 
@@ -174,3 +178,31 @@ class Strategy(TradeRules):
     def signal_parameters(cls) -> tuple[str, ...]:
         """The parameters a plan depends on: all but the trade rules, which the kernel applies."""
         return tuple(name for name in cls.model_fields if name not in TradeRules.model_fields)
+
+
+def checked_plan(strategy: Strategy, bars: Bars) -> Plan:
+    """The strategy's plan for these bars.
+
+    Raises:
+        BacktestError: plan() failed, or returned something that does not fit the bars.
+    """
+    name = type(strategy).__name__
+    try:
+        plan = strategy.plan(bars)
+    except BacktestError:
+        raise
+    except Exception as error:
+        raise BacktestError(
+            f"{name}.plan() failed: {type(error).__name__}: {error}",
+            hint="the log has the traceback.",
+        ) from error
+    if not isinstance(plan, Plan):
+        raise BacktestError(
+            f"{name}.plan() returned {type(plan).__name__}, not a Plan.", hint="return Plan.of(entry=...)."
+        )
+    if plan.entry.size != bars.close.size:
+        raise BacktestError(
+            f"{name}.plan() returned {plan.entry.size:,} values for {bars.close.size:,} bars.",
+            hint="a plan has one value per bar it was given, also when it is given the first bars alone.",
+        )
+    return plan

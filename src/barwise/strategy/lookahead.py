@@ -1,7 +1,8 @@
 """Look-ahead: does a strategy's past change when the future does?
 
 A plan for bar t may use bar t and earlier bars alone. The check recomputes the plan on prefixes of the data and
-compares: what the strategy said at the end of a prefix must be what it says there with all later bars in hand.
+compares: what the strategy said with the bars up to some point must be what it says with all later bars in hand, for
+every bar of the prefix.
 """
 
 import threading
@@ -15,7 +16,7 @@ import numpy as np
 from barwise.core.layout import IntArray
 from barwise.data.candles import Candles
 from barwise.errors import BacktestError
-from barwise.strategy.base import Plan, Strategy
+from barwise.strategy.base import Plan, Strategy, checked_plan
 
 # Lines are compared to this share of their value: sums in another order differ in the last digits without looking
 # ahead.
@@ -58,12 +59,12 @@ def check_lookahead(strategy: Strategy, candles: Candles, *, prefixes: int | Non
         prefixes: How many prefixes; those that end on a signal come first, the rest are spread evenly. None: every bar.
 
     Returns:
-        The differences found, in order of time; empty where nothing looks ahead.
+        The last bar of each prefix and column that changed, in order of time; empty where nothing looks ahead.
     """
-    full = strategy.plan(candles.bars)
+    full = checked_plan(strategy, candles.bars)
     n = len(candles)
     ends = np.arange(1, n) if prefixes is None else _prefix_ends(full, n, prefixes)
-    return list(_differences(strategy, candles, full, ends))
+    return sorted(_differences(strategy, candles, full, ends), key=lambda found: found.bar)
 
 
 _checked: OrderedDict[tuple[object, ...], None] = OrderedDict()
@@ -89,7 +90,7 @@ def quick_check(strategy: Strategy, candles: Candles) -> None:
     for found in _differences(
         strategy,
         candles,
-        full := strategy.plan(candles.bars),
+        full := checked_plan(strategy, candles.bars),
         _prefix_ends(full, len(candles), _QUICK_PREFIXES),
     ):
         raise BacktestError(
@@ -114,14 +115,19 @@ def _prefix_ends(full: Plan, n: int, count: int) -> IntArray:
 
 
 def _differences(strategy: Strategy, candles: Candles, full: Plan, ends: IntArray) -> Iterable[LookAhead]:
+    """The last bar of each prefix and column that changed; a bar that two prefixes show is reported once."""
+    seen: set[tuple[int, str]] = set()
     for end in ends[ends >= 0]:
         # A view has array objects of its own, so no memoised indicator of the whole data is found.
-        prefix = strategy.plan(candles[: end + 1].bars)
+        prefix = checked_plan(strategy, candles[: end + 1].bars)
         for column in ("entry", "exit", "anchor", "vwap", "risk"):
             then, now = getattr(prefix, column), getattr(full, column)
             if then is None or now is None:
                 continue
-            was, is_now = float(then[end]), float(now[end])
-            same = was == is_now or (np.isnan(was) and np.isnan(is_now))
-            if not same and not abs(was - is_now) <= _TOLERANCE * abs(is_now):
-                yield LookAhead(int(end), int(candles.time[end]), column, was, is_now)
+            now = now[: end + 1]
+            with np.errstate(invalid="ignore"):
+                near = np.abs(then - now) <= _TOLERANCE * np.abs(now)
+            changed = np.flatnonzero(~(near | (then == now) | (np.isnan(then) & np.isnan(now))))
+            if changed.size and (bar := int(changed[-1]), column) not in seen:
+                seen.add((bar, column))
+                yield LookAhead(bar, int(candles.time[bar]), column, float(then[bar]), float(now[bar]))
