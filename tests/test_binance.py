@@ -194,6 +194,18 @@ def test_spot_filters_become_a_market() -> None:
     assert venue.asked[0].query == {"symbol": "BTCUSDT"}
 
 
+@pytest.mark.parametrize("body", [{}, [], {"symbols": [{"symbol": "BTCUSDT"}]}, {"symbols": [{}]}])
+def test_filters_of_another_shape_are_a_data_error(body: Any) -> None:
+    with ScriptedVenue({"/api/v3/exchangeInfo": [Reply(body)]}) as venue, pytest.raises(DataError, match="shape"):
+        spot(venue).market("BTCUSDT")
+
+
+@pytest.mark.parametrize("body", [{}, [1], [{"fundingTime": 1}], [{"fundingTime": 1, "fundingRate": "high"}]])
+def test_funding_of_another_shape_is_a_data_error(body: Any) -> None:
+    with ScriptedVenue({"/fapi/v1/fundingRate": [Reply(body)]}) as venue, pytest.raises(DataError, match="shape"):
+        futures(venue).funding_page("BTCUSDT", START, START + HOUR_MS)
+
+
 def test_the_younger_notional_filter_is_read_as_well() -> None:
     body = copy.deepcopy(captured("binance/spot_exchangeInfo_reduced.json"))
     for market in body["symbols"]:
@@ -226,6 +238,16 @@ def test_an_unknown_symbol_is_answered_with_the_nearest_one(question: Callable[[
         question(spot(venue))
     assert "has no market BTC-USDT. Did you mean BTCUSDT?" in caught.value.message
     assert "BINANCE_UM" in caught.value.hint
+
+
+def test_a_symbol_with_a_separator_is_answered_with_the_one_without() -> None:
+    said = "Illegal characters found in parameter 'symbol'; legal range is '^[A-Z0-9-_.]{1,20}$'."
+    script = {
+        KLINES: [Reply({"code": -1100, "msg": said}, 400)],
+        "/api/v3/ticker/price": [Reply([{"symbol": "BTCUSDT"}])],
+    }
+    with ScriptedVenue(script) as venue, pytest.raises(DataError, match=r"no market BTC/USDT\. Did you mean BTCUSDT\?"):
+        spot(venue).fetch_page("BTC/USDT", HOUR, START, START + HOUR_MS)
 
 
 def test_an_unknown_symbol_is_named_even_when_the_list_of_symbols_cannot_be_had() -> None:

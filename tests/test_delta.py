@@ -141,6 +141,7 @@ def test_a_minute_without_a_trade_is_left_out_and_a_flat_one_is_kept() -> None:
         [],
         {"success": True},
         {"success": True, "result": None},
+        {"success": True, "result": {}},
         {"success": True, "result": [1]},
         {"success": True, "result": [{"time": 1}]},
         {"success": True, "result": [candle(1) | {"time": "1"}]},
@@ -196,8 +197,22 @@ def test_funding_is_the_close_of_the_hour_before_it_is_paid(interval_s: int | No
         "symbol": "FUNDING:BTCUSD",
         "resolution": "1h",
         "start": str(midnight - 3600),
-        "end": str(midnight + 86_400 - 3600 - 1),
+        "end": str(midnight + 86_400 - 1),
     }
+
+
+def test_candles_at_the_instants_of_payment_alone_are_the_payments() -> None:
+    midnight = 1_780_358_400
+    rows = [candle(midnight + hour * 3600, hour / 100) for hour in (16, 8, 0)]
+    with ScriptedVenue({BITCOIN: [good(PRODUCT)], CANDLES: [good(rows)]}) as venue:
+        paid = delta(venue).funding_page("BTCUSD", midnight * 1000, (midnight + 86_400) * 1000)
+    assert paid == [((midnight + hour * 3600) * 1000, hour / 100 / 100) for hour in (0, 8, 16)]
+
+
+def test_the_longest_funding_span_fits_into_one_page() -> None:
+    with ScriptedVenue({BITCOIN: [good(PRODUCT)], CANDLES: [good([])]}) as venue:
+        assert delta(venue).funding_page("BTCUSD", START, START + Delta.funding_page_ms) == []
+    assert int(venue.asked[1].query["end"]) == (START + Delta.funding_page_ms - 1) // 1000
 
 
 def test_a_documented_product_becomes_a_market() -> None:
@@ -211,6 +226,20 @@ def test_a_market_that_is_halted_says_so() -> None:
     halted = PRODUCT | {"trading_status": "disrupted_cancel_only"}
     with ScriptedVenue({BITCOIN: [good(halted)]}) as venue:
         assert delta(venue).market("BTCUSD").status == "disrupted_cancel_only"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"tick_size": "much"}, {"contract_value": "0"}, {"contract_value": None}, {"state": None, "tick_size": None}],
+)
+def test_a_product_without_its_numbers_is_a_data_error(change: dict[str, Any]) -> None:
+    with ScriptedVenue({BITCOIN: [good(PRODUCT | change)]}) as venue, pytest.raises(DataError, match="shape"):
+        delta(venue).market("BTCUSD")
+
+
+def test_a_list_of_products_of_another_shape_is_a_data_error() -> None:
+    with ScriptedVenue({PRODUCTS: [good([{}])]}) as venue, pytest.raises(DataError, match="shape"):
+        delta(venue).symbols()
 
 
 def test_symbols_follow_the_cursor_to_the_last_page() -> None:

@@ -91,6 +91,25 @@ def test_a_trades_net_result_is_gross_less_fees_and_funding_and_its_fees_hold_th
 
 @bounded
 @given(seeds)
+def test_funding_is_paid_by_longs_and_received_by_shorts_at_every_close_they_are_held_over(seed: int) -> None:
+    case = drawn(seed)
+    first, last = case["signal_bars"]["time"][0], case["signal_bars"]["time"][-1]
+    case["funding"] = [(time, 0.0003) for time in range(first, last, 4 * case["signal_bars"]["timeframe_ms"])]
+    result = run_engine(case)
+    records, charged = result.records, result.prepared.market.funding
+    due = np.asarray(execution_bars(case)["close"]) * charged
+    for trade in records.trades:
+        if np.count_nonzero(records.fills["program"] == trade["program"]) > 1:
+            assert trade["side"] * trade["funding"] >= 0.0
+            continue
+        # Closed inside its last bar a position does not see that bar's close; at the end of the run it does.
+        stop = trade["exit_bar"] + (trade["exit_reason"] in (Exit.END_OF_DATA, Exit.RUINED))
+        expected = trade["side"] * trade["quantity"] * math.fsum(due[trade["entry_bar"] : stop])
+        assert trade["funding"] == pytest.approx(expected, rel=RELATIVE, abs=RELATIVE * result.initial_capital)
+
+
+@bounded
+@given(seeds)
 def test_no_entry_takes_the_notional_above_equity_times_leverage(seed: int) -> None:
     case = drawn(seed)
     case["funding"] = ()
@@ -104,7 +123,9 @@ def test_no_entry_takes_the_notional_above_equity_times_leverage(seed: int) -> N
             held += fill["quantity"]
             cost += fill["quantity"] * fill["price"]
             lot = case["execution"]["lot_size"]
-            assert held * fill["price"] <= result.execution.leverage * equity * (1 + RELATIVE) + 1e-6 * lot * fill["price"]
+            assert (
+                held * fill["price"] <= result.execution.leverage * equity * (1 + RELATIVE) + 1e-6 * lot * fill["price"]
+            )
             fees += fill["fee"]
         realised += trades[int(program)]["net_pnl"]
 
@@ -144,7 +165,9 @@ def test_no_fill_is_better_for_the_trader_than_the_best_price_of_its_bar(seed: i
     entries, exits = records.fills, records.trades
     cheapest = np.where(entries["side"] > 0, column(bars, "low", entries["bar"]), column(bars, "high", entries["bar"]))
     assert (entries["side"] * (entries["price"] - cheapest) >= 0.0).all()
-    dearest = np.where(exits["side"] > 0, column(bars, "high", exits["exit_bar"]), column(bars, "low", exits["exit_bar"]))
+    dearest = np.where(
+        exits["side"] > 0, column(bars, "high", exits["exit_bar"]), column(bars, "low", exits["exit_bar"])
+    )
     assert (exits["side"] * (exits["exit_price"] - dearest) <= 0.0).all()
 
 
@@ -417,7 +440,15 @@ def test_prices_times_a_power_of_two_with_quantities_divided_by_it_give_the_same
     assert here.band_summaries.tobytes() == there.band_summaries.tobytes()
     assert here.records.equity.tobytes() == there.records.equity.tobytes()
     assert here.records.low_mark.tobytes() == there.records.low_mark.tobytes()
-    for name in ("entry_price", "exit_price", "stop_price", "target_price", "best_price", "worst_price", "initial_risk"):
+    for name in (
+        "entry_price",
+        "exit_price",
+        "stop_price",
+        "target_price",
+        "best_price",
+        "worst_price",
+        "initial_risk",
+    ):
         ours, theirs = here.records.trades[name] * factor, there.records.trades[name]
         assert np.array_equal(ours, theirs, equal_nan=True), name
     for name in ("fees", "slippage", "funding", "gross_pnl", "net_pnl", "exit_bar", "exit_reason", "ambiguous"):
@@ -569,7 +600,12 @@ def test_a_sweep_over_trade_rules_equals_its_single_runs_to_the_bit_whatever_thr
     swept = sweep(candles, strategy, quantity, rows=columns, workers=1, **arguments)
     order = rng.permutation(rows)
     turned = sweep(
-        candles, strategy, quantity, rows={name: values[order] for name, values in columns.items()}, workers=2, **arguments
+        candles,
+        strategy,
+        quantity,
+        rows={name: values[order] for name, values in columns.items()},
+        workers=2,
+        **arguments,
     )
     assert swept.summaries[order].tobytes() == turned.summaries.tobytes()
     for row in range(rows):
@@ -677,7 +713,9 @@ shares = st.floats(min_value=0.0, max_value=1.0)
 
 @bounded
 @given(
-    st.tuples(st.floats(min_value=-1.0, max_value=1.0), shares, shares, shares, st.floats(min_value=-1.0, max_value=1.0)),
+    st.tuples(
+        st.floats(min_value=-1.0, max_value=1.0), shares, shares, shares, st.floats(min_value=-1.0, max_value=1.0)
+    ),
     st.booleans(),
     st.sampled_from((1, -1)),
 )

@@ -390,7 +390,7 @@ def test_only_the_two_scripts_of_the_page_may_run(sample: BacktestResult) -> Non
 
 
 def test_the_page_is_less_than_six_megabytes_however_long_the_run() -> None:
-    candles = sample_candles(timeframe="1M", start="2024-01-01", end="2024-02-20")
+    candles = sample_candles(timeframe="1M", start="2024-01-01", end="2024-03-24")
     strategy = EmaRsiAtr(
         enable_rsi_filter=False, enable_trend_filter=False, ema_fast=3, ema_slow=6, atr_sl_multiplier=0.6,
         atr_tp_multiplier=0.7,

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from barwise.data.candles import Candles
 from barwise.data.files import read_candles, read_description, write_candles
-from barwise.data.store import CandleStore, Span
+from barwise.data.parts import find_holes, on_grid
+from barwise.data.store import CandleStore, Hole, Provenance, Span
 from barwise.errors import BarwiseError, ConfigError, DataError
+from barwise.timeframe import Timeframe, calendar_of
 from tests.test_candles import HOUR, NEW_YEAR, built, candle_lists, hours
 
 DAY = 24 * HOUR
@@ -292,6 +294,289 @@ def test_a_store_that_cannot_be_written_is_a_data_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot write"):
         CandleStore(tmp_path / "file").put(built(hours(5)))
+
+
+# -------------------------------------------------------------------------------------------- spans that were asked for
+
+
+def hour(count: int) -> int:
+    return NEW_YEAR + count * HOUR
+
+
+def answered(at: int) -> Provenance:
+    return Provenance("BINANCE", at, "Binance 0.1.0")
+
+
+def test_a_span_that_was_asked_is_covered_whatever_is_missing_in_it(store: CandleStore) -> None:
+    candles = built([row for at, row in enumerate(hours(40)) if 5 <= at < 30 and at != 12])
+    report = store.put(candles, span=(hour(0), hour(40)))
+    assert [path.name for path in report.files] == ["20250101T000000Z_20250102T160000Z.parquet"]
+    assert store.coverage(*KEY) == (Span(hour(0), hour(40)),)
+    assert [(hole.span, hole.bars) for hole in report.holes] == [
+        (Span(hour(0), hour(5)), 5), (Span(hour(12), hour(13)), 1), (Span(hour(30), hour(40)), 10),
+    ]  # fmt: skip
+    assert store.get(*KEY) == candles
+    assert store.count(*KEY) == 24
+    assert store.count(*KEY, hour(10), hour(14)) == 3
+    assert store.count("BINANCE", "NONE", "1H") == 0
+
+
+def test_candles_of_no_bars_cover_their_span_and_change_nothing_else(store: CandleStore) -> None:
+    candles = built([{**row, "quote_volume": row["volume"] * row["close"]} for row in hours(40)])
+    store.put(candles[20:40])
+    report = store.put(candles[:0], span=(hour(0), hour(20)))
+    assert report.added == 0
+    assert store.coverage(*KEY) == (Span(hour(0), hour(40)),)
+    assert store.get(*KEY) == candles[20:40]  # with its quote volume
+    with pytest.raises(DataError, match=r"was asked for BTCUSDT 1H for .* and had not one candle"):
+        store.get(*KEY, hour(0), hour(20))
+    assert store.put(candles[:20], span=(hour(0), hour(20))).added == 20
+    assert store.get(*KEY) == candles
+    assert [entry.bars for entry in store.list()] == [40]
+
+
+@pytest.mark.parametrize("span", [(hour(1), hour(40)), (hour(0), hour(39)), (hour(5), hour(5)), (hour(9), hour(2))])
+def test_candles_that_leave_their_span_are_refused(store: CandleStore, span: tuple[int, int]) -> None:
+    with pytest.raises(DataError, match=r"leave the span|has no length"):
+        store.put(built(hours(40)), span=span)
+    assert files_of(store) == []
+
+
+def test_a_span_is_written_only_where_it_was_not_covered(store: CandleStore) -> None:
+    candles = built(hours(100))
+    store.put(candles[20:40])
+    store.put(candles[60:70])
+    report = store.put(candles, span=(hour(-10), hour(110)))
+    assert (report.added, report.skipped, len(report.files)) == (70, 30, 3)
+    assert store.coverage(*KEY) == (Span(hour(-10), hour(110)),)
+    assert store.get(*KEY) == candles
+
+
+def test_holes_lie_between_bars_and_know_when_they_were_asked_for(store: CandleStore) -> None:
+    rows = hours(100)
+    store.put(built(rows[:30]))
+    store.put(built(rows[40:60]), span=(hour(35), hour(70)), provenance=answered(1000))
+    store.put(built(rows[80:90]), span=(hour(70), hour(100)), provenance=answered(2000))
+    assert store.holes(*KEY) == (
+        Hole(Span(hour(35), hour(40)), 5, 1000),  # 30 to 35 is not covered: missing, not a hole
+        Hole(Span(hour(60), hour(80)), 20, 1000),  # the older of the two answers
+    )
+    assert store.holes(*KEY, older_than_days=0.5, now=1000 + DAY // 2) == store.holes(*KEY)
+    assert store.holes(*KEY, older_than_days=0.5, now=999 + DAY // 2) == ()
+    report = store.put(built(rows[:0], audit="off"), span=(hour(60), hour(80)), provenance=answered(5000))
+    assert [path.name for path in report.files] == ["20250103T120000Z_20250104T080000Z-checked.parquet"]
+    assert [hole.checked for hole in store.holes(*KEY)] == [1000, 5000]
+    store.put(built(rows[60:75]), span=(hour(60), hour(75)), provenance=answered(6000))
+    assert store.holes(*KEY)[1:] == (Hole(Span(hour(75), hour(80)), 5, 5000),)
+    assert store.get(*KEY).to_dicts() == rows[:30] + rows[40:75] + rows[80:90]
+
+
+def test_holes_of_an_imported_file_were_never_asked_for(store: CandleStore, market_data: Path) -> None:
+    path = market_data / "binance_spot_BTCUSDT_1h_20200920_20250331.parquet"
+    candles = read_candles(path, exchange="BINANCE", symbol="BTCUSDT")
+    store.put(candles)
+    holes = store.holes(*KEY, older_than_days=10_000)
+    assert [(hole.span.start, hole.bars) for hole in holes] == list(candles.gaps.where)
+    assert {hole.checked for hole in holes} == {None}
+    assert holes[0].span.end in candles.time
+
+
+def test_every_hole_is_found_however_many_there_are(store: CandleStore) -> None:
+    gone = set(range(1, 3000, 2)) - {1501, 1503}
+    candles = built([row for at, row in enumerate(hours(3001)) if at not in gone], audit="off")
+    assert find_holes(candles.time, Span(hour(0), hour(3001)), candles.timeframe, candles.calendar) == [
+        Hole(Span(hour(at), hour(at + 1)), 1) for at in sorted(gone)
+    ]
+
+
+def test_nights_and_weekends_of_an_indian_market_are_no_holes(store: CandleStore, market_data: Path) -> None:
+    path = market_data / "kite_bse_RELIANCE_5m_20250825_20251015.parquet"
+    candles = read_candles(path, exchange="ZERODHA", symbol="RELIANCE", timeframe="5M")
+    cut = Candles.of(
+        [row for at, row in enumerate(candles) if at not in {100, 101, 700}], exchange="ZERODHA", symbol="RELIANCE"
+    )
+    span = (int(candles.time[0]) - DAY, int(candles.time[-1]) + DAY)
+    store.put(cut, span=span, volume_unit="shares", provenance=answered(1000))
+    expected = [(int(candles.time[100]), 2), (int(candles.time[700]), 1)]
+    assert [(hole.span.start, hole.bars) for hole in store.holes("ZERODHA", "RELIANCE", "5M")] == expected
+    store.compact("ZERODHA", "RELIANCE", "5M")
+    assert store.get("ZERODHA", "RELIANCE", "5M") == cut
+
+
+def test_volume_in_contracts_and_in_base_units_never_share_a_series(store: CandleStore) -> None:
+    store.put(built(hours(10)), volume_unit="contracts")
+    with pytest.raises(DataError, match="the stored volume counts contracts, the new one base units"):
+        store.put(built(hours(20)))
+    store.put(built(hours(20)), volume_unit="contracts")
+    store.put(built(hours(10), symbol="OTHER"))
+    store.put(built(hours(20), symbol="OTHER"), volume_unit="shares")  # a share is the base unit of its market
+    assert store.count("BINANCE", "OTHER", "1H") == 20
+
+
+# ---------------------------------------------------------------------------------------------------- damage and months
+
+
+def test_damaged_files_are_set_aside_by_a_repair_and_by_the_next_put(
+    store: CandleStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    candles = built(hours(90))
+    paths = [store.put(candles[at : at + 30]).files[0] for at in (0, 30, 60)]
+    assert store.repair(*KEY) == ()
+    for path in paths[:2]:
+        path.write_bytes(path.read_bytes()[:100])
+    assert store.repair(*KEY, hour(60), hour(90)) == ()
+    aside = store.repair(*KEY, hour(0), hour(10))
+    assert aside == (paths[0].with_name(f"{paths[0].name}.bad"),)
+    assert aside[0].stat().st_size == 100
+    assert store.missing(*KEY, hour(0), hour(90)) == (Span(hour(0), hour(30)),)
+    report = store.put(candles[20:50])
+    assert (report.added, report.skipped) == (30, 0)
+    assert store.missing(*KEY, hour(0), hour(90)) == (Span(hour(0), hour(20)), Span(hour(50), hour(60)))
+    assert store.get(*KEY, hour(20), hour(50)) == candles[20:50]
+    assert caplog.text.count("is damaged; it was renamed") == 2
+
+
+def test_a_file_that_the_system_does_not_let_us_read_is_not_set_aside(store: CandleStore) -> None:
+    (path,) = store.put(built(hours(30))).files
+    path.unlink()
+    path.symlink_to(path)  # an endless loop: the system gives an error, whoever asks
+    with pytest.raises(DataError, match="cannot be read"):
+        store.repair(*KEY)
+    with pytest.raises(DataError, match="cannot be read"):
+        store.put(built(hours(30)))
+    assert path.is_symlink()
+
+
+def test_pages_become_calendar_months_with_all_that_their_files_said(store: CandleStore) -> None:
+    candles = built([row for at, row in enumerate(hours(24 * 75)) if at not in {30, 31, 800, 1700}])
+    for page, begin in enumerate(range(0, 24 * 75, 100)):
+        span = Span(hour(begin), hour(min(begin + 100, 24 * 75)))
+        store.put(
+            candles.between(span.start, span.end),
+            span=span,
+            source="BINANCE api" if page < 10 else "BINANCE archive",
+            volume_unit="contracts",
+            provenance=Provenance("BINANCE", 1000 + page, "Binance 0.1.0", "api" if page < 10 else "archive"),
+        )
+    holes = store.holes(*KEY)
+    assert store.compact(*KEY) == (18, 3)
+    assert files_of(store) == [
+        "20250101T000000Z_20250201T000000Z.parquet",
+        "20250201T000000Z_20250301T000000Z.parquet",
+        "20250301T000000Z_20250317T000000Z.parquet",
+    ]
+    assert store.get(*KEY) == candles
+    assert store.coverage(*KEY) == (Span(hour(0), hour(24 * 75)),)
+    assert [(hole.span, hole.bars) for hole in store.holes(*KEY)] == [(hole.span, hole.bars) for hole in holes]
+    said = read_description(next(store.root.rglob("20250201T000000Z_*")))
+    assert said["sources"] == ["BINANCE api", "BINANCE archive"]
+    assert said["units"]["volume"] == "contracts"
+    assert [(origin["endpoint"], origin["first"][-10:-6], origin["last"][-10:-6]) for origin in said["provenance"]] == [
+        ("api", ".007", ".009"), ("archive", ".010", ".014"),
+    ]  # fmt: skip
+    assert (said["checked"], said["missing"]) == (1007, 1)
+    assert store.list()[0].sources == ("BINANCE api", "BINANCE archive")
+    assert store.compact(*KEY) == (3, 3)
+    assert store.compact("BINANCE", "NONE", "1H") == (0, 0)
+
+
+def test_a_compaction_claims_no_span_that_was_not_asked_for(store: CandleStore) -> None:
+    candles = built(hours(200))
+    for begin, end in ((0, 10), (10, 20), (50, 60), (60, 70), (100, 110)):
+        store.put(candles[begin:end])
+    assert store.compact(*KEY) == (5, 3)
+    assert store.coverage(*KEY) == tuple(Span(hour(a), hour(b)) for a, b in ((0, 20), (50, 70), (100, 110)))
+    assert store.count(*KEY) == 50
+
+
+def test_years_without_a_bar_stay_one_file(store: CandleStore) -> None:
+    candles = built(hours(100))
+    store.put(candles[:0], span=(0, hour(0)))
+    store.put(candles[:50])
+    store.put(candles[50:])
+    assert store.compact(*KEY) == (3, 2)
+    assert store.coverage(*KEY) == (Span(0, hour(100)),)
+
+
+@pytest.mark.parametrize(
+    ("exchange", "timeframe", "names"),
+    [
+        ("ZERODHA", "1D", ["20191001T183000Z_20191031T183000Z", "20191031T183000Z_20191130T183000Z"]),
+        ("BINANCE", "1W", ["20191007T000000Z_20191104T000000Z", "20191104T000000Z_20191202T000000Z"]),
+    ],
+)
+def test_months_begin_with_the_first_bar_of_the_month_where_the_market_is(
+    store: CandleStore, exchange: str, timeframe: str, names: list[str]
+) -> None:
+    frame = Timeframe(timeframe)
+    first = on_grid(1_569_888_000_000 + 12 * HOUR, frame, calendar_of(exchange))
+    candles = built(hours(100, start=first, step=frame.ms), exchange=exchange, timeframe=timeframe, audit="off")
+    for at in range(0, 100, 2):
+        store.put(candles[at : at + 2])
+    store.compact(exchange, "BTCUSDT", timeframe)
+    assert [name.removesuffix(".parquet") for name in files_of(store)][:2] == names
+    assert store.get(exchange, "BTCUSDT", timeframe) == candles
+
+
+def test_files_with_and_without_quote_volume_stay_apart(store: CandleStore) -> None:
+    rows = [{**row, "quote_volume": row["volume"] * row["close"]} for row in hours(40)]
+    candles = built(rows)
+    store.put(candles[:10])
+    store.put(candles[10:20])
+    store.put(built(hours(40)[20:]))
+    store.put(candles[:0], span=(hour(40), hour(50)))
+    assert store.compact(*KEY) == (4, 4)
+    assert store.get(*KEY, hour(0), hour(20)) == candles[:20]
+
+
+def test_what_a_dead_compaction_has_left_is_read_and_cleaned_up(store: CandleStore) -> None:
+    candles = built(hours(1000))
+    pages = [store.put(candles[at : at + 50]).files[0] for at in range(0, 1000, 50)]
+    kept = {path: path.read_bytes() for path in pages[3:12]}
+    store.compact(*KEY)
+    for path, content in kept.items():
+        path.write_bytes(content)
+    assert store.get(*KEY) == candles
+    assert store.put(candles).added == 0
+    assert store.compact(*KEY).after == 2
+    assert store.get(*KEY) == candles
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@given(
+    rows=candle_lists(),
+    spans=st.lists(st.tuples(st.integers(-30, 100), st.integers(1, 60), st.booleans()), min_size=1, max_size=8),
+    months_of=st.sampled_from(["1H", "1D"]),
+)
+def test_any_spans_in_any_order_keep_every_bar_and_every_claim(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[dict[str, Any]],
+    spans: list[tuple[int, int, bool]],
+    months_of: str,
+) -> None:
+    store = CandleStore(tmp_path_factory.mktemp("cache"))
+    step = HOUR if months_of == "1H" else DAY
+    start = rows[0]["time"] // DAY * DAY
+    rows = [{**row, "time": start + (row["time"] - rows[0]["time"]) // HOUR * step} for row in rows]
+    candles = built(rows, timeframe=months_of)
+    claimed: set[int] = set()
+    for begin, length, compact in spans:
+        span = Span(start + begin * step, start + (begin + length) * step)
+        report = store.put(candles.between(span.start, span.end), span=span, provenance=answered(begin + 100))
+        new = set(range(span.start, span.end, step)) - claimed
+        assert report.added == sum(row["time"] in new for row in rows)
+        claimed |= new
+        if compact:
+            store.compact("BINANCE", "BTCUSDT", months_of)
+    held = [row for row in rows if row["time"] in claimed]
+    coverage = store.coverage("BINANCE", "BTCUSDT", months_of)
+    assert {at for span in coverage for at in range(span.start, span.end, step)} == claimed
+    assert store.count("BINANCE", "BTCUSDT", months_of) == len(held)
+    if held:
+        assert store.get("BINANCE", "BTCUSDT", months_of).to_dicts() == held
+        inside = {at for at in claimed if held[0]["time"] < at < held[-1]["time"]} - {row["time"] for row in held}
+        assert sum(hole.bars for hole in store.holes("BINANCE", "BTCUSDT", months_of)) == len(inside)
+        assert all(hole.checked is not None for hole in store.holes("BINANCE", "BTCUSDT", months_of))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)

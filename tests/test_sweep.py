@@ -1,4 +1,4 @@
-"""A sweep is many single runs, to the last bit, and nothing else: not more memory, not other errors, not other numbers."""
+"""A sweep is many single runs to the last bit, with no more memory than it needs and the errors of a single run."""
 
 import os
 import tracemalloc
@@ -74,7 +74,12 @@ def row_of(columns: Mapping[str, Any], row: int) -> dict[str, Any]:
 
 
 def assert_rows_equal_single_runs(
-    swept: SweepResult, candles: Candles, strategy: Strategy, quantity: float, columns: Mapping[str, Any], **settings: Any
+    swept: SweepResult,
+    candles: Candles,
+    strategy: Strategy,
+    quantity: float,
+    columns: Mapping[str, Any],
+    **settings: Any,
 ) -> int:
     """Every SUMMARY field and every headline metric of every row, to the bit; returns the trades of all rows."""
     assert len(swept) == len(next(iter(columns.values())))
@@ -282,6 +287,18 @@ def test_best_is_the_first_row_with_the_highest_value(candles: Candles) -> None:
     assert EmaRsiAtr().replace(**swept.best()).ema_fast == swept.best()["ema_fast"]
 
 
+def test_a_row_without_a_trade_is_never_the_best_and_where_no_row_traded_there_is_none(candles: Candles) -> None:
+    base = EmaRsiAtr(ema_fast=5, ema_slow=15, ema_trend=40, enable_rsi_filter=False, allow_short=False)
+    costly = ExecutionConfig(maker_fee=0.01, taker_fee=0.01)
+    losing = sweep(candles, base, 0.1, grid={"allow_long": [False, True]}, execution=costly)
+    assert losing.metrics["total_trades"][0] == 0 < losing.metrics["total_trades"][1]
+    assert losing.metrics["net_pnl"][0] == 0.0 > losing.metrics["net_pnl"][1]
+    assert losing.best("net_pnl") == {"allow_long": True}
+    idle = sweep(candles, base, 0.1, grid={"allow_long": [False]})
+    with pytest.raises(ConfigError, match="no row of the sweep made a trade"):
+        idle.best()
+
+
 def test_best_by_a_metric_that_is_not_there_names_the_nearest(candles: Candles) -> None:
     swept = sweep(candles, EmaRsiAtr(), 0.1, grid={"ema_fast": [5, 6]})
     with pytest.raises(ConfigError, match=r"sharp_ratio is not a metric of a sweep\. Did you mean sharpe_ratio\?"):
@@ -311,7 +328,7 @@ def test_a_sweep_starts_each_row_where_its_own_indicators_are_defined(candles: C
     [
         ({"ema_fsat": [5]}, r"ema_fsat is not a parameter of EmaRsiAtr\. Did you mean ema_fast\?"),
         ({"initial_capital": [5.0]}, "initial_capital is not a parameter of EmaRsiAtr"),
-        ({"ema_fast": [5, 6, 1]}, r"row 2 of the sweep: EmaRsiAtr: ema_fast must be .*greater than or equal to 2; got 1"),
+        ({"ema_fast": [5, 6, 1]}, r"row 2 of the sweep: EmaRsiAtr: ema_fast must be .* or equal to 2; got 1"),
         ({"atr_sl_multiplier": [1.0, 0.0]}, r"row 1 of the sweep: .*atr_sl_multiplier must be greater than 0; got 0"),
         ({"hybrid_tier1_timeout": [1001, 1]}, r"row 0 of the sweep: .*hybrid_tier1_timeout"),
         ({"ema_fast": [5.5]}, "row 0 of the sweep: .*ema_fast"),
@@ -356,7 +373,9 @@ def test_an_empty_grid_is_refused(candles: Candles, grid: dict[str, Any]) -> Non
         sweep(candles, EmaRsiAtr(), 0.1, grid=grid)
 
 
-@pytest.mark.parametrize("arguments", [{"grid": {"ema_fast": 5}}, {"rows": [5, 6]}, {"rows": "ema_fast"}, {"grid": [5]}])
+@pytest.mark.parametrize(
+    "arguments", [{"grid": {"ema_fast": 5}}, {"rows": [5, 6]}, {"rows": "ema_fast"}, {"grid": [5]}]
+)
 def test_rows_of_no_use_are_a_configuration_error(candles: Candles, arguments: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         sweep(candles, EmaRsiAtr(), 0.1, **arguments)

@@ -47,7 +47,7 @@ def test_any_other_name_is_refused_with_the_list(value: Any) -> None:
 
 
 def test_a_name_nearly_right_is_answered_with_the_right_one() -> None:
-    with pytest.raises(ConfigError, match=r"'15MIN' is not a timeframe\. Did you mean 15M\?"):
+    with pytest.raises(ConfigError, match=r"'15min' is not a timeframe\. Did you mean 15M\?"):
         Timeframe.parse("15min")
 
 

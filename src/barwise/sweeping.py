@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 _BATCH = 8192
 # A thread takes this share of what is left; late, small shares even out rows of unequal cost.
 _SHARES_PER_THREAD = 8
+_GRID_EXAMPLE = 'for example grid={"ema_fast": range(5, 30)}.'
 _COLUMN_TYPES: dict[Any, Any] = {int: np.int64, float: np.float64, bool: np.bool_}
 _NOTHING = Records(
     np.empty(0, PROGRAM),
@@ -142,6 +143,8 @@ def sweep(
     strategy, execution = checked_strategy(strategy), checked_execution(execution)
     columns = _columns(type(strategy), rows, grid)
     n_rows = len(next(iter(columns.values())))
+    threads = _threads(workers)
+    strategy.check_rows(_full_columns(strategy, columns, n_rows))
     candles = as_candles(candles, exchange, symbol, timeframe)
     prepared = prepare(candles, detail, funding)
     announce_compilation()
@@ -155,7 +158,6 @@ def sweep(
     )  # fmt: skip
     summaries = np.zeros(n_rows, SUMMARY)
     starts = np.empty(n_rows, np.int64)
-    threads = workers if workers is not None else len(os.sched_getaffinity(0))
     for first in range(0, n_rows, _BATCH):
         batch = slice(first, min(first + _BATCH, n_rows))
         size = batch.stop - batch.start
@@ -205,6 +207,24 @@ def _run(
             done.result()
 
 
+def _threads(workers: Any) -> int:
+    """The given number of threads, or one per core this process may use."""
+    if workers is None:
+        may_use = getattr(os, "sched_getaffinity", None)  # Linux alone can say
+        return len(may_use(0)) if may_use is not None else os.cpu_count() or 1
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+        raise ConfigError(f"workers must be a whole number of threads, 1 or more; got {workers!r}.")
+    return workers
+
+
+def _full_columns(strategy: Strategy, varied: Mapping[str, Any], rows: int) -> dict[str, Any]:
+    """Every signal parameter as a column: those that vary, and the others' values repeated without taking memory."""
+    return {
+        name: varied[name] if name in varied else np.broadcast_to(np.asarray(getattr(strategy, name)), (rows,))
+        for name in strategy.signal_parameters()
+    }
+
+
 def _columns(owner: type[Strategy], rows: Any, grid: Any) -> dict[str, Any]:
     """The varied parameters as checked arrays of one length."""
     if (rows is None) == (grid is None):
@@ -213,12 +233,16 @@ def _columns(owner: type[Strategy], rows: Any, grid: Any) -> dict[str, Any]:
             hint='for example grid={"ema_fast": range(5, 30)}.',
         )
     if grid is not None:
+        if not isinstance(grid, Mapping) or not all(_is_column(choices) for choices in grid.values()):
+            raise ConfigError("grid must be a mapping of parameter names to values.", hint=_GRID_EXAMPLE)
         values = {name: list(choices) for name, choices in grid.items()}
         table = list(itertools.product(*values.values()))
         raw = {name: [line[at] for line in table] for at, name in enumerate(values)}
     elif isinstance(rows, Mapping):
         raw = dict(rows)
     else:
+        if not _is_column(rows) or not all(isinstance(row, Mapping) for row in rows):
+            raise ConfigError("rows must be columns by parameter name, or one mapping per row.", hint=_GRID_EXAMPLE)
         listed = list(rows)
         names = list(listed[0]) if listed else []
         if any(set(row) != set(names) for row in listed):
@@ -231,6 +255,10 @@ def _columns(owner: type[Strategy], rows: Any, grid: Any) -> dict[str, Any]:
     if len(set(lengths.values())) > 1:
         raise ConfigError(f"the columns of a sweep differ in length: {lengths}.")
     return columns
+
+
+def _is_column(values: Any) -> bool:
+    return isinstance(values, Iterable) and not isinstance(values, (str, bytes, Mapping))
 
 
 def _column(owner: type[Strategy], name: str, values: Any) -> Any:
@@ -281,9 +309,8 @@ def _plan_rows(
     trade_from: int | None,
 ) -> PlanRows:
     """Plans of a batch: by the strategy's own shared method, or one plan per distinct set of signal parameters."""
-    signal = strategy.signal_parameters()
     if size > 1 and type(strategy).plan_rows.__func__ is not Strategy.plan_rows.__func__:  # type: ignore[attr-defined]
-        full = {name: varied[name] if name in varied else np.full(size, getattr(strategy, name)) for name in signal}
+        full = _full_columns(strategy, varied, size)
         planned = type(strategy).plan_rows(prepared.candles.bars, prepared.session_vwap, full)
         if planned is not None:
             if trade_from is not None:

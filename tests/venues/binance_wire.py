@@ -11,6 +11,7 @@ import io
 import json
 import re
 import zipfile
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl
@@ -29,7 +30,6 @@ from tests.venues.market import (
     Row,
     Series,
     Window,
-
     plain,
 )
 
@@ -54,7 +54,7 @@ _SIGNED = {
 }  # fmt: skip
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The request is answered with one of Binance's error bodies."""
 
     def __init__(self, code: int, message: str, status: int = 400) -> None:
@@ -144,7 +144,8 @@ class BinanceWire:
             503: {"code": -1008, "msg": "Server is currently overloaded with other requests. Please try again later."},
             504: {
                 "code": -1007,
-                "msg": "Timeout waiting for response from backend server. Send status unknown; execution status unknown.",
+                "msg": "Timeout waiting for response from backend server. Send status unknown; "
+                "execution status unknown.",
             },
         }.get(status, {"code": -1000, "msg": "An unknown error occurred while processing the request."})
         return _json(body, status)
@@ -173,7 +174,7 @@ class BinanceWire:
         else:
             try:
                 reply = self._answer(question, change)
-            except Refused as error:
+            except RefusedError as error:
                 reply = _json({"code": error.code, "msg": error.message}, error.status)
         reply.headers["X-MBX-USED-WEIGHT-1M"] = f"{self.weights.used:.0f}"
         if not self.futures:
@@ -216,8 +217,11 @@ class BinanceWire:
             case "fundingRate" | "fundingInfo" | "premiumIndex" if self.futures:
                 if name != "premiumIndex" and not self.funding_requests.spend(1):
                     return self.too_many(self.funding_requests.left_ms / 1000)
-                return _json({"fundingRate": self._funding, "fundingInfo": self._funding_info}.get(
-                    name, self._premium_index)(question.query))  # fmt: skip
+                answers: dict[str, Callable[[dict[str, str]], Any]] = {
+                    "fundingRate": self._funding,
+                    "fundingInfo": self._funding_info,
+                }
+                return _json(answers.get(name, self._premium_index)(question.query))
             case _ if path in _SIGNED:
                 return _json(self._account(path, question.query))
         return Reply(b"", 404, "text/html")
@@ -227,37 +231,35 @@ class BinanceWire:
         credentials, query = self.market.credentials, question.query
         key = question.headers.get("X-MBX-APIKEY", "")
         if not re.fullmatch(r"[A-Za-z0-9]{32,64}", key):
-            raise Refused(-2014, "API-key format invalid.", 401)
+            raise RefusedError(-2014, "API-key format invalid.", 401)
         for name in ("timestamp", "signature"):
             if not query.get(name):
-                raise Refused(
-                    -1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed."
-                )
+                raise RefusedError(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
         if key != credentials["BINANCE_API_KEY"]:
-            raise Refused(-2015, "Invalid API-key, IP, or permissions for action.", 401)
+            raise RefusedError(-2015, "Invalid API-key, IP, or permissions for action.", 401)
         signed = re.sub(r"&?signature=[^&]*", "", question.raw_query)
         secret = credentials["BINANCE_API_SECRET"].encode()
         if not hmac.compare_digest(hmac.new(secret, signed.encode(), hashlib.sha256).hexdigest(), query["signature"]):
-            raise Refused(-1022, "Signature for this request is not valid.")
+            raise RefusedError(-1022, "Signature for this request is not valid.")
         window, now = int(query.get("recvWindow", "5000")), self.market.now(self.venue)
         if window > 60_000:
-            raise Refused(-1131, "recvWindow must be less than 60000")
+            raise RefusedError(-1131, "recvWindow must be less than 60000")
         stamp = int(query["timestamp"])
         if stamp > now + 1000:
-            raise Refused(-1021, "Timestamp for this request was 1000ms ahead of the server's time.")
+            raise RefusedError(-1021, "Timestamp for this request was 1000ms ahead of the server's time.")
         if now - stamp > window:
-            raise Refused(-1021, "Timestamp for this request is outside of the recvWindow.")
+            raise RefusedError(-1021, "Timestamp for this request is outside of the recvWindow.")
 
     def _symbol(self, query: dict[str, str]) -> str:
         if not query.get("symbol"):
-            raise Refused(-1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
+            raise RefusedError(-1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
         symbol = query["symbol"]
         if not re.fullmatch(r"[A-Z0-9\-_.]{1,20}", symbol):
-            raise Refused(
+            raise RefusedError(
                 -1100, "Illegal characters found in parameter 'symbol'; legal range is '^[A-Z0-9-_.]{1,20}$'."
             )
         if symbol not in self.market.symbols(self.venue):
-            raise Refused(-1121, "Invalid symbol.")
+            raise RefusedError(-1121, "Invalid symbol.")
         return symbol
 
     @staticmethod
@@ -266,7 +268,7 @@ class BinanceWire:
         if text is None:
             return None
         if not re.fullmatch(r"[0-9]{1,20}", text):
-            raise Refused(
+            raise RefusedError(
                 -1100, f"Illegal characters found in parameter '{name}'; legal range is '^[0-9]{{1,20}}$'."
             )
         return int(text)
@@ -275,18 +277,18 @@ class BinanceWire:
         query = question.query
         symbol = self._symbol(query)
         if not query.get("interval"):
-            raise Refused(-1102, "Mandatory parameter 'interval' was not sent, was empty/null, or malformed.")
+            raise RefusedError(-1102, "Mandatory parameter 'interval' was not sent, was empty/null, or malformed.")
         word = query["interval"]
         if word not in STEPS_MS and word not in OTHER_INTERVALS:
-            raise Refused(-1120, "Invalid interval.")
+            raise RefusedError(-1120, "Invalid interval.")
         if not self.futures and any(name not in _KLINE_PARAMETERS for name in query):
             read = sum(name in _KLINE_PARAMETERS for name in query)
-            raise Refused(
+            raise RefusedError(
                 -1104, f"Not all sent parameters were read; read '{read}' parameter(s) but was sent '{len(query)}'."
             )
         limit = self._number(query, "limit")
         if self.futures and limit is not None and not 1 <= limit <= 1500:
-            raise Refused(-1130, "Data sent for parameter 'limit' is not valid.")
+            raise RefusedError(-1130, "Data sent for parameter 'limit' is not valid.")
         limit = min(limit or 500, 1500 if self.futures else 1000)
         start, end = (self._instant(query, name) for name in ("startTime", "endTime"))
         series = self.market.find(self.venue, prefix + symbol, STEPS_MS.get(word, 0))
@@ -301,7 +303,7 @@ class BinanceWire:
         unit = change.unit
         if unit is None and question.headers.get("X-MBX-TIME-UNIT", "").upper() == "MICROSECOND":
             unit = "us"
-        words = series.words(f"rest {unit or 'ms'}", a, b, now, change, lambda rows: self.kline_texts(series, rows, unit))
+        words = series.words(f"rest {unit or 'ms'}", a, b, now, change, self.renderer(series, unit))
         return Reply(("[" + ",".join(words) + "]").encode(), content_type="application/json;charset=UTF-8")
 
     def _instant(self, query: dict[str, str], name: str) -> int | None:
@@ -334,6 +336,10 @@ class BinanceWire:
                 f'{trades},"{taker:.8f}","{taker_quote:.8f}","0"]'
             )
         return out
+
+    def renderer(self, series: Series, unit: str | None = None) -> Callable[[list[Row]], list[str]]:
+        """What words the candles of a series."""
+        return lambda rows: self.kline_texts(series, rows, unit)
 
     # Descriptions
 
@@ -440,9 +446,9 @@ class BinanceWire:
                 "enableFixReadOnly": True, "enableSpotAndMarginTrading": False, "enablePortfolioMarginTrading": False,
             }  # fmt: skip
         if path.endswith("/balance"):
-            return [{"accountAlias": "SgsR", "asset": "USDT", "balance": "0.00000000", "crossWalletBalance": "0.00000000",
-                     "crossUnPnl": "0.00000000", "availableBalance": "0.00000000", "maxWithdrawAmount": "0.00000000",
-                     "marginAvailable": True, "updateTime": now}]  # fmt: skip
+            names = ("balance", "crossWalletBalance", "crossUnPnl", "availableBalance", "maxWithdrawAmount")
+            money = dict.fromkeys(names, "0.00000000")
+            return [{"accountAlias": "SgsR", "asset": "USDT", **money, "marginAvailable": True, "updateTime": now}]
         if path.startswith("/fapi"):
             return {"totalInitialMargin": "0.00000000", "totalWalletBalance": "0.00000000",
                     "availableBalance": "0.00000000", "canTrade": True, "assets": [], "positions": []}  # fmt: skip
@@ -465,15 +471,13 @@ class BinanceWire:
         start, end = (self._instant(query, name) for name in ("startTime", "endTime"))
         limit = self._number(query, "limit")
         if limit is not None and not 1 <= limit <= 1000:
-            raise Refused(-1130, "Data sent for parameter 'limit' is not valid.")
+            raise RefusedError(-1130, "Data sent for parameter 'limit' is not valid.")
         now = self.market.now(self.venue)
         found: list[tuple[int, str, float]] = []
         for name in names:
             times, rates = self.market.funding.get((self.venue, name), (np.array([]), np.array([])))
             found += [(int(t), name, float(r)) for t, r in zip(times, rates, strict=True) if t <= now]
-        found = sorted(
-            row for row in found if (start is None or row[0] >= start) and (end is None or row[0] <= end)
-        )
+        found = sorted(row for row in found if (start is None or row[0] >= start) and (end is None or row[0] <= end))
         if start is None and end is None:
             found = found[-(limit or 200) :]
         elif start is None:
@@ -539,7 +543,9 @@ class ArchiveWire:
         return self.too_many(pause_s)
 
     def failing(self, status: int) -> Reply:
-        return Reply(_s3("InternalError", "We encountered an internal error. Please try again."), status, "application/xml")
+        return Reply(
+            _s3("InternalError", "We encountered an internal error. Please try again."), status, "application/xml"
+        )
 
     def expired(self, question: Question) -> Reply:
         return Reply(_s3("AccessDenied", "Access Denied"), 403, "application/xml")
@@ -551,7 +557,9 @@ class ArchiveWire:
             return Reply(_s3("NoSuchKey", "The specified key does not exist."), 404, "application/xml")
         if path.endswith(".CHECKSUM"):
             name = path.removesuffix(".CHECKSUM").rsplit("/", 1)[1]
-            return Reply(f"{hashlib.sha256(content).hexdigest()}  {name}\n".encode(), content_type="binary/octet-stream")
+            return Reply(
+                f"{hashlib.sha256(content).hexdigest()}  {name}\n".encode(), content_type="binary/octet-stream"
+            )
         return Reply(content, content_type="application/zip", headers={"ETag": f'"{hashlib.md5(content).hexdigest()}"'})
 
     def _file(self, path: str, change: Change) -> bytes | None:
@@ -605,9 +613,7 @@ class ArchiveWire:
         if a == b:
             return None
         unit = change.unit or ("us" if not wire.futures and first >= MICROSECONDS_FROM_MS else "ms")
-        words = series.words(
-            f"rest {unit}", a, b, 1 << 62, change, lambda rows: wire.kline_texts(series, rows, unit)
-        )
+        words = series.words(f"rest {unit}", a, b, 1 << 62, change, wire.renderer(series, unit))
         lines = [word[1:-1].replace('"', "") for word in words]
         return [ARCHIVE_HEADER, *lines] if wire.futures else lines
 
@@ -622,7 +628,8 @@ class ArchiveWire:
 
 
 def _s3(code: str, message: str) -> bytes:
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>'.encode()
+    error = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{error}'.encode()
 
 
 # WebSocket

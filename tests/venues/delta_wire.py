@@ -75,7 +75,9 @@ class DeltaWire:
         return _gateway_error("Forbidden", "Request blocked by CDN", 403)
 
     def failing(self, status: int) -> Reply:
-        return _json({"error": {"code": "unavailable" if status == 503 else "internal_server_error"}, "success": False}, status)
+        return _json(
+            {"error": {"code": "unavailable" if status == 503 else "internal_server_error"}, "success": False}, status
+        )
 
     def expired(self, question: Question) -> Reply:
         return _error("invalid_api_key", 401)
@@ -215,9 +217,12 @@ class DeltaWire:
 
     def _ticker(self, symbol: str) -> dict[str, Any]:
         now = self.market.now(self.venue)
-        series = next(s for s in self.market.series.values() if (s.venue, s.symbol) == (self.venue, symbol))
-        _, b = series.between(0, now, now)
-        row = series.rows(b - 1, b, now)[0]
+        row = Row(now, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+        for series in self.market.series.values():
+            a, b = series.between(0, now, now) if (series.venue, series.symbol) == (self.venue, symbol) else (0, 0)
+            if b > a:
+                row = series.rows(b - 1, b, now)[0]
+                break
         mark = plain(row.close)
         return {
             "close": row.close, "contract_type": "perpetual_futures", "greeks": None, "high": row.high, "low": row.low,

@@ -110,7 +110,10 @@ class DhanWire:
 
     def failing(self, status: int) -> Reply:
         return _error(
-            "DH-908", "Internal_Server_Error", "Server was not able to process API request. This will occur rarely.", status
+            "DH-908",
+            "Internal_Server_Error",
+            "Server was not able to process API request. This will occur rarely.",
+            status,
         )
 
     def expired(self, question: Question) -> Reply:
@@ -288,9 +291,7 @@ class DhanWire:
 def cells(rows: list[Row], unit: str | None) -> list[tuple[str, ...]]:
     """Candles as the cells of the six columns."""
     divisor, times = (1, 1000) if unit == "us" else (_SCALES[unit], 1)
-    return [
-        (*(java_double(value) for value in row[1:6]), java_double(row.time * times / divisor)) for row in rows
-    ]
+    return [(*(java_double(value) for value in row[1:6]), java_double(row.time * times / divisor)) for row in rows]
 
 
 # WebSocket

@@ -83,7 +83,7 @@ def forbidden_country() -> Fault:
     """451: the service is not offered where the client is."""
     body = (
         b'{"code":0,"msg":"Service unavailable from a restricted location according to \'b. Eligibility\' in '
-        b'https://www.binance.com/en/terms. Please contact customer service if you believe you received this message '
+        b"https://www.binance.com/en/terms. Please contact customer service if you believe you received this message "
         b'in error."}'
     )
     return Fault("451", reply=lambda *_: Reply(body, 451))

@@ -1,15 +1,16 @@
 """The market behind the loopback venues: the candles, the clock, and what a request and an answer are.
 
-A venue answers from here and never makes a price up: whatever a client reads must be found in these columns. The candle
-that is still open at the venue's clock is the one exception. It is served as it stands at that moment, partly formed and
-therefore different from its final values, as the real venues do; a client that keeps it has kept a wrong candle.
+A venue answers from here and never makes a price up: whatever a client reads must be found in these columns. The
+candle that is still open at the venue's clock is the one exception. It is served as it stands at that moment, partly
+formed and therefore different from its final values, as the real venues do; a client that keeps it has kept a wrong
+candle.
 """
 
 import re
 import threading
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
@@ -37,6 +38,10 @@ CREDENTIALS = {
     "DHAN_CLIENT_ID": "1000000001",
     "DHAN_ACCESS_TOKEN": "eyJhbGciOiJIUzUxMiJ9.loopbackDhanAccessToken.0123456789abcdef",
 }
+
+
+# Markets that a venue has whatever the test gives it; clients ask for them to see whether the venue is there.
+ALWAYS_THERE = (("DELTA", "BTCUSD"), ("BINANCE", "BTCUSDT"), ("BINANCE_UM", "BTCUSDT"))
 
 
 class Row(NamedTuple):
@@ -73,6 +78,17 @@ class Change:
 UNCHANGED = Change()
 
 
+class Headers(dict[str, str]):
+    """Headers as they came, found in any spelling."""
+
+    def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
+        super().__init__(pairs)
+        self._lower = {name.lower(): value for name, value in self.items()}
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self._lower.get(name.lower(), default)
+
+
 @dataclass(frozen=True)
 class Question:
     """A request as it came."""
@@ -81,7 +97,7 @@ class Question:
     method: str
     path: str
     raw_query: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Headers = field(default_factory=Headers)
     body: bytes = b""
 
     @property
@@ -197,8 +213,7 @@ def shortest(number: Any) -> str:
         return "null"
     if number != number:
         return "NaN"
-    text = plain(number)
-    return text[:-2] if text.endswith(".0") else text
+    return plain(number).removesuffix(".0")
 
 
 class Series:
@@ -377,7 +392,7 @@ class Market:
 
     def symbols(self, venue: str) -> list[str]:
         """Markets of a venue: those with candles, funding or a description; without MARK: and the like."""
-        keys = [*self.series, *self.funding, *self.products]
+        keys = [*self.series, *self.funding, *self.products, *ALWAYS_THERE]
         return sorted({key[1] for key in keys if key[0] == venue and (":" not in key[1] or venue in INSTRUMENTS)})
 
     def series_of(self, venue: str, instrument: Instrument, step_ms: int) -> Series | None:

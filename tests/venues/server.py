@@ -27,8 +27,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from tests.venues.binance_wire import ArchiveWire, BinanceWire
 from tests.venues.delta_wire import DeltaWire
 from tests.venues.dhan_wire import DhanWire
-from tests.venues.faults import CANDLE_PATHS, Fault, Faults
-from tests.venues.market import Instrument, Market, Question, Reply, Wire
+from tests.venues.faults import CANDLE_PATHS, Fault, Faults, expired
+from tests.venues.market import UNCHANGED, Headers, Instrument, Market, Question, Reply, Wire
 from tests.venues.streams import Streams
 from tests.venues.zerodha_wire import ZerodhaWire
 
@@ -49,7 +49,7 @@ class Logged:
     method: str
     path: str
     raw_query: str
-    headers: dict[str, str]
+    headers: Headers
     body: bytes
     time_ms: int
     monotonic: float
@@ -160,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
         owner, venue = self.server.owner, self.server.venue
         parts = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        question = Question(venue, self.command, parts.path, parts.query, self.headers, body)
+        question = Question(venue, self.command, parts.path, parts.query, Headers(self.headers.items()), body)
         try:
             delivery = owner.deliver(question)
         except Exception as error:  # noqa: BLE001 - kept, and raised where the test leaves the server
@@ -196,7 +196,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.wfile.write(message + reply.body)
 
-    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _respond
+    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _respond  # noqa: N815 - names of the base class
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name of the base class
         """Nothing on stderr: the log is in memory."""
@@ -236,9 +236,9 @@ class VenueServer:
         self.delta, self.zerodha, self.dhan = DeltaWire(self.market), ZerodhaWire(self.market), DhanWire(self.market)
         self.faults = Faults()
         self.log = Log()
-        self.failures: list[BaseException] = []
         self.stopping = threading.Event()
         self.streams = Streams(self.market, self.binance, self.binance_um, self.zerodha, self.dhan)
+        self.failures = self.streams.failures
         self._wires: dict[str, Wire] = {
             "BINANCE": self.binance, "BINANCE_UM": self.binance_um, "ARCHIVE": self.archive, "DELTA": self.delta,
             "ZERODHA": self.zerodha, "DHAN": self.dhan,
@@ -324,8 +324,6 @@ class VenueServer:
 
     def expire_token(self, venue: str, after: int = 0) -> None:
         """The venue's credential is refused after so many more requests that carry one."""
-        from tests.venues.faults import expired
-
         names = ("X-MBX-APIKEY", "api-key", "Authorization", "access-token")
         self.faults.on(
             expired(), venue=venue, nth=after + 1, times=None,
@@ -336,12 +334,10 @@ class VenueServer:
         """Word all candles beforehand, so that the server costs a measurement next to nothing."""
         endless = 1 << 62
         for series in self.market.series.values():
-            a, b = series.between(0, endless, endless)
-            from tests.venues.market import UNCHANGED
-
-            if series.venue in ("BINANCE", "BINANCE_UM"):
-                wire = self.binance if series.venue == "BINANCE" else self.binance_um
-                series.words("rest ms", a, b, endless, UNCHANGED, lambda rows, s=series, w=wire: w.kline_texts(s, rows, None))
+            wire = {"BINANCE": self.binance, "BINANCE_UM": self.binance_um}.get(series.venue)
+            if wire is not None:
+                a, b = series.between(0, endless, endless)
+                series.words("rest ms", a, b, endless, UNCHANGED, wire.renderer(series))
 
     # What the handlers use
 
@@ -349,10 +345,7 @@ class VenueServer:
         """The answer to a request, after its faults."""
         fault, change, names = self.faults.strike(question)
         wire = self._wires[question.venue]
-        if fault is None or fault.reply is None:
-            reply = wire.answer(question, change)
-        else:
-            reply = fault.reply(wire, question)
+        reply = fault.reply(wire, question) if fault and fault.reply else wire.answer(question, change)
         if fault is not None and fault.edit is not None:
             reply.body = fault.edit(reply.body)
         if fault is not None and fault.ban is not None and isinstance(wire, BinanceWire):
@@ -363,7 +356,7 @@ class VenueServer:
         broken = delivery.fault is not None and delivery.fault.reset
         self.log.requests.append(
             Logged(
-                question.venue, question.method, question.path, question.raw_query, dict(question.headers.items()),
+                question.venue, question.method, question.path, question.raw_query, question.headers,
                 question.body, self.market.now(question.venue), time.monotonic(),
                 0 if broken else delivery.reply.status, delivery.names,
             )

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -56,7 +57,7 @@ class Candle:
     time_ms: int
     share: float = 1.0
     closed: bool = True
-    values: dict[str, float] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -152,16 +153,18 @@ def ticks(series: Series, first_ms: int, last_ms: int) -> list[Tick]:
             day = (row.time + IST_MS) // DAY_MS
             previous = events[-1].price if events else row.open
             total, turnover, opened, high, low = 0, 0.0, row.open, row.open, row.open
-        path = (row.open, row.low, row.high, row.close) if row.close >= row.open else (row.open, row.high, row.low, row.close)
+        path = (
+            (row.open, row.low, row.high, row.close)
+            if row.close >= row.open
+            else (row.open, row.high, row.low, row.close)
+        )
         for n, price in enumerate(path):
             quantity = int(row.volume) * (n + 1) // 4 - int(row.volume) * n // 4
             total, turnover = total + quantity, turnover + price * quantity
             high, low = max(high, price), min(low, price)
             at = row.time + (series.step_ms - 1000) * n // 3
             average = turnover / total if total else price
-            events.append(
-                Tick(series.symbol, at, price, total, max(quantity, 1), average, opened, high, low, previous)
-            )
+            events.append(Tick(series.symbol, at, price, total, max(quantity, 1), average, opened, high, low, previous))
     return events
 
 
@@ -220,6 +223,8 @@ class Streams:
     Attributes:
         connections: Every connection there was, in order.
         ping_s: Seconds between the protocol's own pings; Binance sends one every 20 s.
+        refuse: How many of a venue's next handshakes are answered with 503.
+        failures: Exceptions of the server itself.
     """
 
     def __init__(
@@ -229,21 +234,17 @@ class Streams:
         self.connections: list[Connection] = []
         self.ping_s: float | None = 20.0
         self.refuse: dict[str, int] = {}
+        self.failures: list[BaseException] = []
         self._binance = {"BINANCE": spot, "BINANCE_UM": futures}
         self._zerodha, self._dhan = zerodha, dhan
         self._scripts: dict[str, list[Sequence[Event]]] = {}
         self._servers: dict[str, Server] = {}
         self._threads: list[threading.Thread] = []
-        self._stop = threading.Event()
         self._lock = threading.Lock()
 
     def script(self, venue: str, connections: Sequence[Sequence[Event]]) -> None:
         """What the next connections to a venue will see."""
         self._scripts[venue] = [()] * sum(c.venue == venue for c in self.connections) + list(connections)
-
-    def refuse_next(self, venue: str, times: int = 1) -> None:
-        """The next handshakes are answered with 503."""
-        self.refuse[venue] = times
 
     def of(self, venue: str) -> list[Connection]:
         return [connection for connection in self.connections if connection.venue == venue]
@@ -254,10 +255,10 @@ class Streams:
     def start(self) -> None:
         for venue in STREAM_VENUES:
             server = serve(
-                lambda link, venue=venue: self._serve(venue, link),
+                partial(self._serve, venue),
                 "127.0.0.1",
                 0,
-                process_request=lambda link, request, venue=venue: self._admit(venue, link, request),
+                process_request=partial(self._admit, venue),
                 ping_interval=self.ping_s,
                 ping_timeout=None,
                 close_timeout=1,
@@ -269,7 +270,6 @@ class Streams:
             self._threads.append(thread)
 
     def stop(self) -> None:
-        self._stop.set()
         for connection in self.connections:
             connection.leave()
         for server in self._servers.values():
@@ -308,6 +308,10 @@ class Streams:
                 for message in link:
                     connection.received.append(message)
                     self._hear(connection, message)
+        except ConnectionClosed:
+            connection.leave()
+        except Exception as error:  # noqa: BLE001 - kept, and raised where the test leaves the server
+            self.failures.append(error)
         finally:
             connection.leave()
             if player.ident is not None:
@@ -433,17 +437,19 @@ class Streams:
 
     def _instrument(self, name: tuple[str, str]) -> Instrument | None:
         return next(
-            (
-                line
-                for line in self.market.instruments["DHAN"]
-                if (dhan_wire.segment_of(line), str(line.token)) == name
-            ),
+            (line for line in self.market.instruments["DHAN"] if (dhan_wire.segment_of(line), str(line.token)) == name),
             None,
         )
 
     # What the script does
 
     def _play(self, connection: Connection) -> None:
+        try:
+            self._follow(connection)
+        except Exception as error:  # noqa: BLE001 - kept, and raised where the test leaves the server
+            self.failures.append(error)
+
+    def _follow(self, connection: Connection) -> None:
         script = self._scripts.get(connection.venue, [])
         events = script[connection.number] if connection.number < len(script) else ()
         if connection.wait_for(1):

@@ -207,7 +207,9 @@ class ZerodhaWire:
         return Reply(f'{{"status":"success","data":{{"candles":[{",".join(words)}]}}}}'.encode())
 
     def _quotes(self, question: Question, *, with_ohlc: bool) -> Reply:
-        asked = re.findall(r"(?:^|&)i=([^&]*)", question.raw_query.replace("%3A", ":").replace("+", " ").replace("%20", " "))
+        asked = re.findall(
+            r"(?:^|&)i=([^&]*)", question.raw_query.replace("%3A", ":").replace("+", " ").replace("%20", " ")
+        )
         data: dict[str, Any] = {}
         now = self.market.now(self.venue)
         for line in self.market.instruments[self.venue]:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -94,8 +94,7 @@ class Provenance:
     endpoint: str = "api"
 
 
-@dataclass(frozen=True, order=True)
-class Hole:
+class Hole(NamedTuple):
     """Bars that the source did not have when it was asked.
 
     Attributes:
@@ -317,6 +316,11 @@ def describe(part: Part) -> dict[str, Any]:
         raise _unreadable(part, error.__cause__ or error) from error
 
 
+def sources_in(description: Mapping[str, Any]) -> list[str]:
+    """Where the bars of a file come from, by what it says of itself; `source` alone stands in files of other tools."""
+    return list(description.get("sources") or filter(None, [description.get("source")]))
+
+
 def read_part(part: Part, span: Span | None, names: Sequence[str]) -> "pl.DataFrame":
     """The rows of one file that open inside the span.
 
@@ -326,13 +330,33 @@ def read_part(part: Part, span: Span | None, names: Sequence[str]) -> "pl.DataFr
     import polars as pl
 
     try:
-        scan = pl.scan_parquet(part.path, glob=False)
-        present = scan.collect_schema().names()
-        if span is not None and not (span.start <= part.span.start and part.span.end <= span.end):
-            scan = scan.filter(pl.col("time") >= span.start, pl.col("time") < span.end)
-        return scan.select("time", *(name for name in names if name in present or name != "quote_volume")).collect()
+        return _scan(part, span, names).collect()
     except (OSError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as cause:
         raise _unreadable(part, cause) from cause
+
+
+def _read_each(parts: Sequence[Part], span: Span | None, names: Sequence[str]) -> "list[pl.DataFrame]":
+    """The rows of several files, read at the same time: half the time of one after the other on two cores.
+
+    Raises:
+        UnreadableFileError: The first one that cannot be read.
+    """
+    import polars as pl
+
+    try:
+        return pl.collect_all([_scan(part, span, names) for part in parts])
+    except (OSError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return [read_part(part, span, names) for part in parts]  # which of them is it?
+
+
+def _scan(part: Part, span: Span | None, names: Sequence[str]) -> "pl.LazyFrame":
+    import polars as pl
+
+    scan = pl.scan_parquet(part.path, glob=False)
+    present = scan.collect_schema().names()
+    if span is not None and not (span.start <= part.span.start and part.span.end <= span.end):
+        scan = scan.filter(pl.col("time") >= span.start, pl.col("time") < span.end)
+    return scan.select("time", *(name for name in names if name in present or name != "quote_volume"))
 
 
 def _unreadable(part: Part, cause: BaseException) -> UnreadableFileError:
@@ -358,7 +382,7 @@ def read_parts(
     Raises:
         DataError: A file cannot be read or lacks a column, or two files differ about a bar.
     """
-    read = [(part, read_part(part, span, names)) for part in parts]
+    read = list(zip(parts, _read_each(parts, span, names), strict=True))
     read = [(part, frame) for part, frame in read if frame.height] or read[:1]
     frames = [frame for _, frame in read]
     columns: dict[str, Any] = {"time": np.concatenate([frame.get_column("time").to_numpy() for frame in frames])}
@@ -409,33 +433,67 @@ def steadily(read: Callable[[], _T]) -> _T:
     return read()
 
 
-def checks_of(part: Part) -> list[tuple[Span, int | None]]:
-    """When the source was last asked for the span of a file and for the holes that the file lists.
+class Checks:
+    """When the source was last asked for what, by the files of a series.
 
     Raises:
-        UnreadableFileError: It cannot be read.
+        UnreadableFileError: A file cannot be read.
     """
-    description = describe(part)
-    checks = [(part.span, description.get("checked"))]
-    checks += [(Span(start, end), checked) for start, end, _, checked in description.get("holes", ()) if checked]
-    return checks
+
+    def __init__(self, parts: Iterable[Part]) -> None:
+        known: list[tuple[int, int, int]] = []
+        for part in parts:
+            description = describe(part)
+            if description.get("checked"):
+                known.append((part.span.start, part.span.end, description["checked"]))
+            known += [(start, end, checked) for start, end, _, checked in description.get("holes", ()) if checked]
+        self._starts, self._ends, self._times = np.array(known, dtype=np.int64).reshape(-1, 3).T
+
+    def last(self, span: Span) -> int | None:
+        """The time at which all of a span had been asked for, ms UTC; None where a part of it never was."""
+        near = (self._starts < span.end) & (self._ends > span.start)
+        starts, ends, times = self._starts[near], self._ends[near], self._times[near]
+        edges = {span.start, *(int(edge) for edge in (*starts, *ends) if span.start < edge < span.end)}
+        latest = [int(times[(starts <= edge) & (edge < ends)].max(initial=0)) for edge in edges]
+        return min(latest) or None
 
 
-def last_checked(span: Span, checks: Sequence[tuple[Span, int | None]]) -> int | None:
-    """The time at which all of a span had been asked for; None where a part of it never was."""
-    known = [(asked, checked) for asked, checked in checks if checked is not None and asked.overlaps(span)]
-    edges = sorted({span.start} | {edge for asked, _ in known for edge in (asked.start, asked.end)})
-    latest = []
-    for edge in edges:
-        if span.start <= edge < span.end:
-            answers = [checked for asked, checked in known if asked.start <= edge < asked.end]
-            if not answers:
-                return None
-            latest.append(max(answers))
-    return min(latest)
+def is_whole(part: Part, span: Span) -> bool:
+    """Whether a file can be read, as far as it lies in the span.
+
+    Raises:
+        UnreadableFileError: The file system gave an error, so nothing is known.
+    """
+    try:
+        describe(part)
+        read_part(part, span, VALUES)
+    except UnreadableFileError as error:
+        if not error.damaged:
+            raise
+        return False
+    return True
 
 
-# -------------------------------------------------------------------------------------------------- one writer at a time
+def holes_in(folder: Path, timeframe: Timeframe, calendar: Calendar) -> tuple[Hole, ...]:
+    """The holes of a series between its first and its last bar.
+
+    Raises:
+        DataError: A file cannot be read.
+    """
+    parts = parts_of(folder)
+    if not parts or not len(time := read_parts(parts, None, names=())["time"]):
+        return ()
+    checks = Checks(parts)
+    found = []
+    for span in merged(parts):
+        inner = Span(max(span.start, int(time[0])), min(span.end, int(time[-1]) + timeframe.ms))
+        if inner.start < inner.end:
+            first, end = np.searchsorted(time, (inner.start, inner.end))
+            found += find_holes(time[first:end], inner, timeframe, calendar)
+    return tuple(Hole(hole.span, hole.bars, checks.last(hole.span)) for hole in found)
+
+
+# ------------------------------------------------------------------------------------------------- one writer at a time
 
 
 @contextmanager

@@ -13,88 +13,44 @@ A writer holds a lock per folder, which the system drops when the process dies; 
 
 import shlex
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-import numpy as np
-
-from barwise.core.layout import IntArray
+from barwise.data.arrival import Arrival, PutReport
 from barwise.data.candles import Candles, identity_text
 from barwise.data.columns import Instant, instant_ms
 from barwise.data.compaction import Compaction, compact_folder
-from barwise.data.files import write_parquet
 from barwise.data.parts import (
-    ASKED_AGAIN,
     CORRECTIONS_FOLDER,
     END_OF_TIME,
-    VALUES,
     Hole,
     Part,
     Provenance,
     Span,
-    UnreadableFileError,
-    checks_of,
     describe,
-    file_name,
-    find_holes,
-    last_checked,
+    holes_in,
+    is_whole,
     locked,
     merged,
     names_in,
-    origin,
     parts_of,
     quarantine,
-    read_part,
     read_parts,
+    sources_in,
     span_of,
     steadily,
     sweep,
     without,
-    write_part,
 )
-from barwise.data.quality import counted, find_gaps, utc_text
+from barwise.data.quality import find_gaps, utc_text
 from barwise.errors import DataError, did_you_mean
 from barwise.timeframe import DAY_MS, Timeframe, calendar_of
 
-__all__ = [
-    "CORRECTIONS_FOLDER", "CandleStore", "Compaction", "Hole", "Provenance", "PutReport", "Series", "Span",
-]  # fmt: skip
+__all__ = ["CORRECTIONS_FOLDER", "CandleStore", "Compaction", "Hole", "Provenance", "PutReport", "Series", "Span"]
 
 _LONGEST_NAME = 200
-# A unit of volume is not asked for where it is one of these: a share is the base unit of its market.
-_PLAIN_UNITS = frozenset({"base units", "shares"})
-
-
-@dataclass(frozen=True)
-class PutReport:
-    """What became of candles that were put into the store.
-
-    Attributes:
-        added: Bars written.
-        skipped: Bars that were there already with the same values.
-        corrected: Bars that were there with other values; the stored ones stay, these went to `corrections/`.
-        vanished: Stored bars inside the span of the new candles that the new candles do not have.
-        files: The files written.
-        holes: What is missing now in the span, by the calendar.
-    """
-
-    added: int
-    skipped: int
-    corrected: int
-    vanished: int
-    files: tuple[Path, ...]
-    holes: tuple[Hole, ...] = ()
-
-    def __str__(self) -> str:
-        parts = [f"{counted(self.added, 'bar')} added", f"{self.skipped:,} there already"]
-        if self.corrected:
-            parts.append(f"{self.corrected:,} differ from what is stored (kept in {CORRECTIONS_FOLDER}/)")
-        if self.vanished:
-            parts.append(f"{self.vanished:,} stored ones are absent in the new data")
-        return ", ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -189,13 +145,11 @@ class CandleStore:
         if len(candles) or span is None:
             candles.require_sound()
         asked = span_of(candles) if span is None else Span(*span) if isinstance(span, tuple) else span
-        _require_inside(candles, asked)
+        arrival = Arrival(candles, asked, source, volume_unit, provenance)
         folder = self._folder(candles.exchange, candles.symbol, candles.timeframe)
         with locked(folder):
             sweep(folder)
-            everything = _refuse_mixture(candles, volume_unit, parts_of(folder))
-            near, stored = _stored_bars([part for part in everything if part.span.overlaps(asked)], asked)
-            return _Writing(candles, asked, folder, source, volume_unit, provenance).run(near, stored)
+            return arrival.settle(folder)
 
     def get(
         self,
@@ -304,7 +258,7 @@ class CandleStore:
         """
         frame = Timeframe.parse(timeframe)
         folder = self._folder(exchange, symbol, frame)
-        holes = steadily(lambda: _holes_in(folder, frame, exchange))
+        holes = steadily(lambda: holes_in(folder, frame, calendar_of(exchange)))
         if older_than_days is None:
             return holes
         present = int(time.time() * 1000) if now is None else instant_ms(now)
@@ -364,7 +318,7 @@ class CandleStore:
         folder = self._folder(exchange, symbol, frame)
 
         def damaged() -> list[Part]:
-            return [part for part in parts_of(folder) if part.span.overlaps(asked) and not _is_whole(part, asked)]
+            return [part for part in parts_of(folder) if part.span.overlaps(asked) and not is_whole(part, asked)]
 
         if not steadily(damaged):
             return ()
@@ -388,8 +342,7 @@ class CandleStore:
 
     def _series(self, exchange: str, symbol: str, folder: Path) -> Series | None:
         parts = parts_of(folder)
-        time = read_parts(parts, None, names=())["time"] if parts else ()
-        if not len(time):
+        if not parts or not len(time := read_parts(parts, None, names=())["time"]):
             return None
         gaps = find_gaps(time, Timeframe(folder.name), calendar_of(exchange))
         descriptions = [describe(part) for part in parts]
@@ -402,7 +355,7 @@ class CandleStore:
             bars=len(time),
             gaps=gaps.count,
             missing=gaps.missing,
-            sources=tuple(sorted({source for found in descriptions for source in found.get("sources", ())})),
+            sources=tuple(sorted({source for found in descriptions for source in sources_in(found)})),
             synthetic=any(found.get("synthetic", False) for found in descriptions),
             corrections=len(read_parts(corrected, None, names=(), first_wins=True)["time"]) if corrected else 0,
             files=len(parts),
@@ -434,155 +387,6 @@ class CandleStore:
             else:
                 text += did_you_mean(symbol, symbols)
         return DataError(text, hint=f"import a file that has it: {command}")
-
-
-@dataclass(frozen=True)
-class _Writing:
-    """One `put` under the lock: the candles, the span they answer, and how they are to be described."""
-
-    candles: Candles
-    asked: Span
-    folder: Path
-    source: str
-    volume_unit: str
-    provenance: Provenance | None
-
-    def run(self, near: Sequence[Part], stored: dict[str, Any]) -> PutReport:
-        """Write the bars that are not stored, and those that differ as corrections.
-
-        Args:
-            near: The files that overlap the span.
-            stored: The columns of their bars inside the span.
-        """
-        candles, old_time = self.candles, stored["time"]
-        place = np.searchsorted(old_time, candles.time)
-        present = np.zeros(len(candles), dtype=np.bool_)
-        inside = place < len(old_time)
-        present[inside] = old_time[place[inside]] == candles.time[inside]
-        shared, fresh = np.flatnonzero(present), np.flatnonzero(~present)
-        everything = np.sort(np.concatenate([old_time, candles.time[fresh]]))
-        covered = merged(near)
-        files = [self._write(span, everything) for span in without(self.asked, covered)]
-        # What is left fills holes of what was covered before. Between two new bars with the same place there is no
-        # stored bar, so each group is one slice of the candles.
-        late = fresh[[any(span.start <= at < span.end for span in covered) for at in candles.time[fresh]]]
-        for group in np.split(late, np.flatnonzero((np.diff(place[late]) != 0) | (np.diff(late) != 1)) + 1):
-            if len(group):
-                files.append(self._write(span_of(candles[int(group[0]) : int(group[-1]) + 1]), everything))
-        holes = self._holes(self.asked, everything)
-        if self.provenance and any(hole.span.overlaps(span) for hole in holes for span in covered):
-            files.append(self._write_check(holes))
-        different = self._different(stored, shared, place)
-        if different.any():
-            files += self._write_corrections(shared[different])
-        count = int(different.sum())
-        return PutReport(
-            added=len(fresh),
-            skipped=len(shared) - count,
-            corrected=count,
-            vanished=len(old_time) - len(shared),
-            files=tuple(files),
-            holes=tuple(holes),
-        )
-
-    def _different(self, stored: dict[str, Any], shared: IntArray, place: IntArray) -> Any:
-        """Which of the bars that are stored already have other values than those."""
-        different: Any = np.zeros(len(shared), dtype=np.bool_)
-        for name in VALUES:
-            new, old = getattr(self.candles, name), stored.get(name)
-            if new is not None and old is not None:
-                different |= new[shared] != old[place[shared]]
-        return different
-
-    def _holes(self, span: Span, time: IntArray) -> list[Hole]:
-        first, end = np.searchsorted(time, (span.start, span.end))
-        return find_holes(time[first:end], span, self.candles.timeframe, self.candles.calendar)
-
-    def _write(self, span: Span, time: IntArray) -> Path:
-        first, end = np.searchsorted(self.candles.time, (span.start, span.end))
-        piece = self.candles[int(first) : int(end)]
-        return self._describe(piece, f"{file_name(span)}.parquet", span, self._holes(span, time))
-
-    def _write_check(self, holes: Sequence[Hole]) -> Path:
-        return self._describe(self.candles[:0], f"{file_name(self.asked)}{ASKED_AGAIN}.parquet", self.asked, holes)
-
-    def _describe(self, piece: Candles, name: str, span: Span, holes: Sequence[Hole]) -> Path:
-        return write_part(
-            piece,
-            self.folder / name,
-            span,
-            sources=[self.source] if self.source else [],
-            volume_unit=self.volume_unit,
-            origins=[origin(self.provenance)] if self.provenance else [],
-            holes=holes,
-            checked=self.provenance.fetched if self.provenance else None,
-        )
-
-    def _write_corrections(self, rows: IntArray) -> Sequence[Path]:
-        corrected = _rows(self.candles, rows)
-        name = f"{file_name(span_of(corrected))}-{corrected.fingerprint[:8]}.parquet"
-        path = self.folder / CORRECTIONS_FOLDER / name
-        if path.exists():
-            return ()
-        return (write_parquet(corrected, path, source=self.source, units={"volume": self.volume_unit}),)
-
-
-def _require_inside(candles: Candles, span: Span) -> None:
-    """Do nothing where the span has a length and holds the open of every candle.
-
-    Raises:
-        DataError: It has not, or does not.
-    """
-    if span.start >= span.end:
-        raise DataError(f"{candles.label}: the span {span} has no length.", hint="give (start, end) in ms UTC.")
-    if len(candles) and not (span.start <= candles.time[0] and candles.time[-1] < span.end):
-        raise DataError(
-            f"{candles.label}: the candles {utc_text(int(candles.time[0]))} .. {utc_text(int(candles.time[-1]))} "
-            f"leave the span {span} that they answer.",
-            hint="cut them first: candles.between(start, end).",
-        )
-
-
-def _stored_bars(parts: Sequence[Part], span: Span) -> tuple[Sequence[Part], dict[str, Any]]:
-    """The whole files among these and their columns; the damaged ones are set aside. The caller holds the lock."""
-    parts = list(parts)
-    while parts:
-        try:
-            return parts, read_parts(parts, span)
-        except UnreadableFileError as error:
-            if not error.damaged:
-                raise
-            broken = next(part for part in parts if part.path == error.path)
-            quarantine(broken)
-            parts.remove(broken)
-    return (), {"time": np.zeros(0, dtype=np.int64)}
-
-
-def _is_whole(part: Part, span: Span) -> bool:
-    try:
-        describe(part)
-        read_part(part, span, VALUES)
-    except UnreadableFileError as error:
-        if not error.damaged:
-            raise
-        return False
-    return True
-
-
-def _holes_in(folder: Path, frame: Timeframe, exchange: str) -> tuple[Hole, ...]:
-    """The holes of a series between its first and its last bar."""
-    parts = parts_of(folder)
-    time = read_parts(parts, None, names=())["time"] if parts else ()
-    if not len(time):
-        return ()
-    checks = [check for part in parts for check in checks_of(part)]
-    found = []
-    for span in merged(parts):
-        inner = Span(max(span.start, int(time[0])), min(span.end, int(time[-1]) + frame.ms))
-        if inner.start < inner.end:
-            first, end = np.searchsorted(time, (inner.start, inner.end))
-            found += find_holes(time[first:end], inner, frame, calendar_of(exchange))
-    return tuple(Hole(hole.span, hole.bars, last_checked(hole.span, checks)) for hole in found)
 
 
 def _folders(folder: Path) -> "list[Path]":
@@ -630,58 +434,3 @@ def _asked_span(exchange: str, start: Instant | None, end: Instant | None) -> Sp
     if asked.start > asked.end:
         raise DataError(f"The span starts at {utc_text(asked.start)}, after its end at {utc_text(asked.end)}.")
     return asked
-
-
-def _rows(candles: Candles, rows: Any) -> Candles:
-    """Some bars as candles of their own."""
-    return Candles(
-        candles.time[rows],
-        candles.open[rows],
-        candles.high[rows],
-        candles.low[rows],
-        candles.close[rows],
-        candles.volume[rows],
-        None if candles.quote_volume is None else candles.quote_volume[rows],
-        timeframe=candles.timeframe,
-        exchange=candles.exchange,
-        symbol=candles.symbol,
-        synthetic=candles.synthetic,
-    )
-
-
-def _refuse_mixture(candles: Candles, volume_unit: str, parts: "list[Part]") -> "list[Part]":
-    """The parts again: made-up and real prices never share a series, nor do contracts and base units.
-
-    Raises:
-        DataError: They would.
-    """
-    description = _first_description(parts)
-    if description is None:
-        return parts
-    stored = bool(description.get("synthetic", False))
-    if stored != candles.synthetic:
-        kinds = ("real", "synthetic")
-        raise DataError(
-            f"{candles.label}: the stored candles of this series are {kinds[stored]}, these are "
-            f"{kinds[candles.synthetic]}.",
-            hint="give one of them another symbol.",
-        )
-    unit = str(description.get("units", {}).get("volume", volume_unit))
-    if unit != volume_unit and not {unit, volume_unit} <= _PLAIN_UNITS:
-        raise DataError(
-            f"{candles.label}: the stored volume counts {unit}, the new one {volume_unit}.",
-            hint="bring the new volume to the same unit, or give one of them another symbol.",
-        )
-    return parts
-
-
-def _first_description(parts: "list[Part]") -> dict[str, Any] | None:
-    """What the first whole file says of itself; damaged ones are set aside. The caller holds the lock."""
-    while parts:
-        try:
-            return describe(parts[0])
-        except UnreadableFileError as error:
-            if not error.damaged:
-                raise
-            quarantine(parts.pop(0))
-    return None

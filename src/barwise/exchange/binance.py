@@ -178,7 +178,7 @@ class _Binance:
 
     def _judge_code(self, code: int, said: str, status: int) -> None:
         message = f"{self._exchange} says: {said} (code {code}, HTTP {status})."
-        if code == _SYMBOL_CODE:
+        if code == _SYMBOL_CODE or (code in _PARAMETER_CODES and "'symbol'" in said):
             raise _UnknownSymbolError(message)
         if code in _PASSING_CODES or status == 408 or status >= 500:
             raise TransientError(
@@ -406,6 +406,8 @@ class BinanceFutures(_Binance):
         query = {"symbol": symbol, "startTime": start_ms, "endTime": end_ms - 1, "limit": _FUNDING_ROWS}
         with self._naming(symbol):
             rows = self._ask(path, query, weight=1, client=self._funding_client)
+        if not isinstance(rows, list):
+            raise self._unreadable(path)
         try:
             return [(row["fundingTime"] // MINUTE_MS * MINUTE_MS, float(row["fundingRate"])) for row in rows]
         except (KeyError, TypeError, ValueError):

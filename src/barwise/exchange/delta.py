@@ -66,7 +66,8 @@ class Delta:
         mark_price=True,
         stream=True,
     )
-    funding_page_ms: ClassVar[int] = _PAGE_BARS * HOUR_MS
+    # One hour less than a page: the rate that is paid at the start of a span is the close of the hour before.
+    funding_page_ms: ClassVar[int] = (_PAGE_BARS - 1) * HOUR_MS
 
     def __init__(
         self,
@@ -107,10 +108,10 @@ class Delta:
     def funding_page(self, symbol: str, start_ms: int, end_ms: int) -> list[tuple[int, float]]:
         """Funding payments in [start_ms, end_ms), ascending; of a span longer than `funding_page_ms` the oldest.
 
-        The venue has no list of payments, but candles of the rate in percent, which moves until it is paid. What is
-        paid at an instant is the close of the hour that ends there, for the instants at which the product pays
-        (`rate_exchange_interval`, counted from midnight UTC). The document does not say so; two independent public
-        projects read it this way, and nobody has contradicted them.
+        The venue has no list of payments, but hourly candles of the rate in percent, which moves until it is paid. What
+        is paid at an instant is taken to be the close of the hour that ends there, for the instants at which the
+        product pays (`rate_exchange_interval`, counted from midnight UTC). The documentation does not say so; one
+        public project picks the same hours. Where there are candles at those instants only, they are the payments.
 
         Returns:
             Pairs of ms UTC and a fraction of the position's value that longs pay to shorts.
@@ -120,10 +121,11 @@ class Delta:
             every_ms = int(specs.get("rate_exchange_interval") or _FUNDING_INTERVAL_S) * 1000
         except (AttributeError, TypeError, ValueError):
             raise _unreadable(_PRODUCTS) from None
-        hour = Timeframe("1H")
-        rows = self._candles(f"FUNDING:{symbol}", hour, start_ms - HOUR_MS, end_ms - HOUR_MS)
+        rows = self._candles(f"FUNDING:{symbol}", Timeframe("1H"), start_ms - HOUR_MS, end_ms)
         page = _page(rows, lambda _: 0.0)
-        paid = zip((page.time + HOUR_MS).tolist(), (page.close / 100.0).tolist(), strict=True)
+        only_payments = every_ms > HOUR_MS and not (page.time % every_ms).any()
+        instants = page.time if only_payments else page.time + HOUR_MS
+        paid = zip(instants.tolist(), (page.close / 100.0).tolist(), strict=True)
         return sorted((at, rate) for at, rate in paid if at % every_ms == 0 and start_ms <= at < end_ms)
 
     def server_time_ms(self) -> int:
@@ -298,6 +300,8 @@ def _plain(code: object) -> str:
 
 def _page(rows: Any, volume_of: Callable[[Any], float]) -> Page:
     """Candles from objects; one without any price is a bar without a trade and is left out, as most of them are."""
+    if not isinstance(rows, list):
+        raise _unreadable(_CANDLES)
     try:
         table = [
             (row["time"], row["open"], row["high"], row["low"], row["close"], volume_of(row.get("volume")))

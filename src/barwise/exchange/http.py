@@ -179,6 +179,7 @@ class Client:
 
         Args:
             path: Joined to the base URL.
+            body: Sent as JSON; bytes as they are, and `headers` have to name their type.
             headers: More headers; a callable is asked anew for each try (signatures have timestamps).
             weight: What it costs of the limit.
             raw: The body is bytes, not JSON.
@@ -204,7 +205,8 @@ class Client:
         self.requests_sent += 1
         try:
             response = self._session().request(
-                method, self.base_url + path, params=params, json=body, headers={**self._headers, **extra},
+                method, self.base_url + path, params=params, data=body if isinstance(body, bytes) else None,
+                json=None if isinstance(body, bytes) else body, headers={**self._headers, **extra},
                 timeout=(CONNECT_S, READ_S), allow_redirects=False,
             )  # fmt: skip
             content = response.content

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 Trace: TypeAlias = dict[str, Any]
 
-MOST_MARKS = 2_500  # entries and exits together
-_EQUITY_BUCKETS = 1_000  # up to three points each
+MOST_MARKS = 1_800  # entries and exits together
+_EQUITY_BUCKETS = 800  # up to three points each
 _BINS = 30
 _LARGEST_TAIL = 2.0  # of all results against the middle 98 %, before the frame fits the middle
 _LARGEST_SWING = 4.0  # of buy and hold against the strategy, before it gets a scale of its own
@@ -146,7 +146,7 @@ def equity_chart(result: "BacktestResult") -> Chart:
     ]
     notes = []
     if len(kept) < len(equity):
-        notes.append(f"{len(kept):,} of {len(equity):,} bars are drawn, every extreme among them.")
+        notes.append(f"{len(kept):,} of {len(equity):,} bars are drawn, every high and low of equity among them.")
     axis = {"title": {"text": "equity (quote currency)"}}
     layout: dict[str, Any] = {
         "hovermode": "x unified",

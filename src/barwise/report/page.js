@@ -78,7 +78,7 @@
     if (range[0] === undefined || event["yaxis.range[0]"] !== undefined) return;
     const [first, last] = range.map((time) => {
       if (typeof time === "number") return time;
-      return Date.parse(`${time.replace(" ", "T")}${time.length > 10 ? "Z" : ""}`);
+      return Date.parse(time.length > 10 ? `${time.replace(" ", "T").slice(0, 23)}Z` : time);
     });
     let low = Infinity;
     let high = -Infinity;

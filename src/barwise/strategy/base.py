@@ -165,6 +165,17 @@ class Strategy(TradeRules):
         """
         return None
 
+    @classmethod
+    def check_rows(cls, columns: Mapping[str, Any]) -> None:
+        """Check the rules between parameters for many rows at once; a class with a `plan_rows` of its own needs it.
+
+        Args:
+            columns: As in `plan_rows`.
+
+        Raises:
+            ConfigError: A row breaks a rule; the message names the row.
+        """
+
     def needed_bars(self) -> dict[str, int]:
         """Bars each part needs before a signal can be used, for the message when there are too few; may be empty."""
         return {}

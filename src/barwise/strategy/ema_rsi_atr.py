@@ -94,7 +94,6 @@ class EmaRsiAtr(Strategy):
         if cls.plan is not EmaRsiAtr.plan:
             return None  # a subclass with a plan of its own is planned one set at a time
         column = {name: np.ascontiguousarray(columns[name]) for name in EmaRsiAtr.signal_parameters()}
-        _check_order(column)
         table = _LineTable(session_vwap)
         fast, slow, trend = (
             table.add(column[name], lambda period: ema(bars.close, period))
@@ -132,6 +131,25 @@ class EmaRsiAtr(Strategy):
         )
         return PlanRows(plans, lines, event_bars, event_codes, np.arange(fast.size, dtype=np.int64))
 
+    @classmethod
+    def check_rows(cls, columns: Mapping[str, Any]) -> None:
+        wrong = ~(
+            (columns["ema_fast"] < columns["ema_slow"])
+            & (columns["ema_slow"] < columns["ema_trend"])
+            & (columns["rsi_long_threshold"] < columns["rsi_short_threshold"])
+        )
+        if wrong.any():
+            row = int(wrong.argmax())
+            found = ", ".join(
+                f"{name} {columns[name][row]:g}"
+                for name in ("ema_fast", "ema_slow", "ema_trend", "rsi_long_threshold", "rsi_short_threshold")
+            )
+            raise ConfigError(
+                f"row {row} of the sweep breaks ema_fast < ema_slow < ema_trend or rsi_long_threshold < "
+                f"rsi_short_threshold: {found}.",
+                hint="leave such rows out.",
+            )
+
     def needed_bars(self) -> dict[str, int]:
         needs = {"ema_slow": self.ema_slow, "atr_period": self.atr_period + 1}
         if self.enable_trend_filter:
@@ -161,32 +179,6 @@ class _LineTable:
     def starts(self) -> IntArray:
         """First defined bar of each line."""
         return np.array([first_defined(column) for column in self._columns], dtype=np.int64)
-
-
-def _check_order(column: Mapping[str, Any]) -> None:
-    """The rules between parameters, for all rows at once."""
-    wrong = ~(
-        (column["ema_fast"] < column["ema_slow"])
-        & (column["ema_slow"] < column["ema_trend"])
-        & (column["rsi_long_threshold"] < column["rsi_short_threshold"])
-    )
-    if wrong.any():
-        row = int(wrong.argmax())
-        found = ", ".join(
-            f"{name} {column[name][row]:g}"
-            for name in (
-                "ema_fast",
-                "ema_slow",
-                "ema_trend",
-                "rsi_long_threshold",
-                "rsi_short_threshold",
-            )
-        )
-        raise ConfigError(
-            f"row {row} of the sweep breaks ema_fast < ema_slow < ema_trend or rsi_long_threshold < "
-            f"rsi_short_threshold: {found}.",
-            hint="leave such rows out.",
-        )
 
 
 StrategyConfig = EmaRsiAtr
