@@ -1,4 +1,6 @@
-"""How fast the core is: kernel, one backtest, a sweep, and a cold start. Run: python benchmarks/core.py
+"""How fast the core is: kernel, one backtest, a sweep, and a cold start.
+
+Run: python benchmarks/core.py
 
 Medians of several rounds. Absolute times belong to the machine that printed them; the ratios (per bar, per row, scaling
 with bars and rows) are what to compare. Nothing here is a test: machines are noisy.
@@ -16,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +45,7 @@ def median_us(work: Callable[[], object], rounds: int = 15) -> float:
     work()
     once = max(time.perf_counter() - started, 1e-7)
     group = max(1, int(1e-3 / once))
-    found = []
+    found: list[float] = []
     until = time.perf_counter() + PATIENCE_S
     while len(found) < rounds and (time.perf_counter() < until or len(found) < 3):
         started = time.perf_counter()
@@ -135,7 +138,7 @@ def cold_times(rounds: int = 5) -> dict[str, float]:
 
         def once(arguments: list[str], env: dict[str, str]) -> float:
             started = time.perf_counter()
-            subprocess.run([sys.executable, *arguments], env=env, check=True, capture_output=True)  # noqa: S603
+            subprocess.run([sys.executable, *arguments], env=env, check=True, capture_output=True)
             return (time.perf_counter() - started) * 1e3
 
         def middle(arguments: list[str]) -> float:
@@ -154,11 +157,12 @@ def cold_times(rounds: int = 5) -> dict[str, float]:
 
 
 def main() -> None:
+    """Measure everything and print it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--skip-cold", action="store_true", help="leave out what starts new processes")
     options = parser.parse_args()
-    found = {
+    found: dict[str, Any] = {
         "machine": {"python": platform.python_version(), "cores": len(os.sched_getaffinity(0))},
         "kernel": kernel_times(),
         "engine": engine_times(),

@@ -369,7 +369,7 @@ def falling(bars: Bars) -> Any:
         ({"entry": lambda bars: np.full(bars.close.size, "buy")}, "entry may hold -1, 0, 1 or bools; got dtype <U3"),
         ({"entry": lambda bars: np.full(bars.close.size, None)}, "entry may hold -1, 0, 1 or bools; got dtype object"),
         ({"entry": lambda bars: np.zeros((bars.close.size, 1), bool)}, r"entry has shape \(400, 1\)"),
-        ({"entry": lambda bars: rising(bars)[:-3]}, r"returned 397 values for 400 bars"),
+        ({"entry": lambda bars: rising(bars)[:-3]}, r"returned 397 values of entry for 400 bars"),
         ({"entry": rising, "entry_short": lambda bars: rising(bars)[1:]}, r"entry_short has shape \(399,\)"),
         ({"entry": rising, "exit": lambda bars: rising(bars)[1:]}, r"exit has shape \(399,\)"),
         ({"entry": rising, "exit": lambda bars: np.full(bars.close.size, 3)}, "exit may hold -1, 0, 1, 2 or bools"),

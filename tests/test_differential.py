@@ -1,7 +1,7 @@
 """The engine against the slow reference simulator, which was written from the law alone and shares no code with it.
 
-Every program, fill, trade and equity value of random markets and of real files must agree. `BARWISE_CASES` sets how many
-random cases are run (300 by default): BARWISE_CASES=5000 python3 run.py test tests/test_differential.py
+Every program, fill, trade and equity value of random markets and of real files must agree. `BARWISE_CASES` sets how
+many random cases are run (300 by default): BARWISE_CASES=5000 python3 run.py test tests/test_differential.py
 """
 
 import math
@@ -42,7 +42,9 @@ class Planned(Strategy):
         return Plan.of(
             entry=np.array(columns["entry"], np.int8),
             exit=np.array(columns["exit"], np.int8),
-            **{name: np.array(columns[name], np.float64) for name in ("anchor", "vwap", "risk")},
+            anchor=np.array(columns["anchor"], np.float64),
+            vwap=np.array(columns["vwap"], np.float64),
+            risk=np.array(columns["risk"], np.float64),
         )
 
 
@@ -75,7 +77,7 @@ def run_engine(case: dict[str, Any]) -> BacktestResult:
     )
 
 
-def same(ours: Any, theirs: Any, scale: float = 1.0) -> bool:
+def same(ours: float, theirs: float, scale: float = 1.0) -> bool:
     ours, theirs = float(ours), float(theirs)
     if math.isnan(ours) or math.isnan(theirs):
         return math.isnan(ours) and math.isnan(theirs)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barwise.data.candles import Candles
-from barwise.data.files import read_candles, read_description
+from barwise.data.files import read_candles, read_description, write_candles
 from barwise.data.store import CandleStore, Span
 from barwise.errors import ConfigError, DataError, RateLimitError
 from barwise.exchange.base import Capabilities, Check, Market, Page
@@ -282,6 +282,7 @@ def test_times_that_are_all_in_another_unit_are_read_by_their_size(store: Candle
         (rewrite("time", 7, hour(7) + 1), r"Off the 1H grid .* first 2025-01-01 07:00"),
         (rewrite("time", 7, hour(7) // 1000), "mix units: milliseconds, but 1 row in another, .* seconds"),
         (rewrite("time", 7, hour(7) * 1000), "mix units: milliseconds, but 1 row in another, .* microseconds"),
+        (rewrite("time", 7, 9.21e18), "row 7: .* is not a time"),
         (rewrite("time", 7, hour(8)), "two candles of 2025-01-01 08:00 UTC that differ"),
         (lambda page: page._replace(close=page.close[:-1]), "columns of different lengths"),
     ],
@@ -509,6 +510,52 @@ def test_threads_that_download_the_same_market_store_every_candle_once(store: Ca
         reports = list(pool.map(lambda venue: fetched(venue, store, hour(0), hour(400)), venues))
     assert sum(report.rows for report in reports) == 400
     assert store.get(*KEY) == venues[0].candles
+
+
+def test_what_another_process_stores_meanwhile_is_not_asked_for(store: CandleStore) -> None:
+    candles = built(hours(100))
+
+    def another(span: Span) -> None:
+        if span.start == hour(0):
+            store.put(candles[20:47], span=(hour(20), hour(47)))
+
+    venue = FakeVenue(candles, page_bars=20, before_answer=another)
+    report = fetched(venue, store, hour(0), hour(100))
+    assert venue.asked == [Span(hour(a), hour(b)) for a, b in ((0, 20), (47, 60), (60, 80), (80, 100))]
+    assert report.rows == 73
+    assert store.get(*KEY) == candles
+
+
+def test_pages_that_were_lost_before_what_another_process_stored_are_found(store: CandleStore) -> None:
+    candles = built(hours(100))
+
+    def another(span: Span) -> None:
+        if span.start == hour(20):
+            store.put(candles[40:60], span=(hour(40), hour(60)))
+
+    venue = FakeVenue(candles, page_bars=20, before_answer=another, faults=dict.fromkeys(range(2), empty))
+    fetched(venue, store, hour(0), hour(100))
+    assert store.get(*KEY) == candles
+
+
+def test_a_compaction_that_cannot_be_does_not_spoil_the_download(
+    store: CandleStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    candles = built(hours(24 * 40))
+    (path,) = store.put(candles[24 * 35 :]).files
+    rival = built([{**row, "volume": 5.0} for row in candles[24 * 35 + 5 :]])
+    write_candles(rival, path.with_name("20250205T050000Z_20250210T000000Z.parquet"))
+    fetched(FakeVenue(candles, page_bars=48), store, hour(0), hour(24 * 35))
+    assert "differ about 2025-02-05 05:00 UTC" in caplog.text
+    assert store.get(*KEY, hour(0), hour(24 * 35)) == candles[: 24 * 35]
+
+
+def test_a_report_names_holes_and_corrections() -> None:
+    report = DownloadReport(1, 2, 1, (Span(hour(0), hour(2)),), 3, 0.25)
+    assert str(report) == (
+        "1 candle in 2 requests and 0.2 s, 1 hole, first 2025-01-01 00:00 .. 2025-01-01 02:00 UTC, "
+        "3 differ from what is stored"
+    )
 
 
 def test_many_pages_become_months(store: CandleStore) -> None:

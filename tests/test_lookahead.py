@@ -253,7 +253,7 @@ def test_the_check_of_a_backtest_costs_a_handful_of_plans_once_and_none_after_th
     candles = market(3)
     backtest(candles, Counted(), 1.0)
     first = len(Counted.calls)
-    assert 2 < first <= 6
+    assert 2 < first <= 10
     backtest(candles, Counted(atr_sl_multiplier=3.0), 1.0)
     assert len(Counted.calls) == first + 1
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from barwise.data.candles import Candles
 from barwise.data.files import read_candles, read_description, write_candles
-from barwise.data.parts import find_holes, on_grid
+from barwise.data.parts import UnreadableFileError, find_holes, on_grid, steadily
 from barwise.data.store import CandleStore, Hole, Provenance, Span
 from barwise.errors import BarwiseError, ConfigError, DataError
 from barwise.timeframe import Timeframe, calendar_of
@@ -324,7 +325,7 @@ def test_a_span_that_was_asked_is_covered_whatever_is_missing_in_it(store: Candl
 def test_candles_of_no_bars_cover_their_span_and_change_nothing_else(store: CandleStore) -> None:
     candles = built([{**row, "quote_volume": row["volume"] * row["close"]} for row in hours(40)])
     store.put(candles[20:40])
-    report = store.put(candles[:0], span=(hour(0), hour(20)))
+    report = store.put(built([], audit="off"), span=(hour(0), hour(20)))
     assert report.added == 0
     assert store.coverage(*KEY) == (Span(hour(0), hour(40)),)
     assert store.get(*KEY) == candles[20:40]  # with its quote volume
@@ -333,6 +334,15 @@ def test_candles_of_no_bars_cover_their_span_and_change_nothing_else(store: Cand
     assert store.put(candles[:20], span=(hour(0), hour(20))).added == 20
     assert store.get(*KEY) == candles
     assert [entry.bars for entry in store.list()] == [40]
+
+
+def test_late_bars_and_new_ones_between_them_are_each_written_once(store: CandleStore) -> None:
+    candles = built(hours(15))
+    for begin in (0, 10):
+        store.put(candles[:0], span=(hour(begin), hour(begin + 5)))
+    store.put(candles)
+    assert [read_description(path)["rows"] for path in store.root.rglob("*.parquet")] == [5, 5, 5]
+    assert store.get(*KEY) == candles
 
 
 @pytest.mark.parametrize("span", [(hour(1), hour(40)), (hour(0), hour(39)), (hour(5), hour(5)), (hour(9), hour(2))])
@@ -476,7 +486,9 @@ def test_pages_become_calendar_months_with_all_that_their_files_said(store: Cand
     ]  # fmt: skip
     assert (said["checked"], said["missing"]) == (1007, 1)
     assert store.list()[0].sources == ("BINANCE api", "BINANCE archive")
+    written = [path.stat().st_ino for path in sorted(store.root.rglob("*.parquet"))]
     assert store.compact(*KEY) == (3, 3)
+    assert [path.stat().st_ino for path in sorted(store.root.rglob("*.parquet"))] == written
     assert store.compact("BINANCE", "NONE", "1H") == (0, 0)
 
 
@@ -491,10 +503,11 @@ def test_a_compaction_claims_no_span_that_was_not_asked_for(store: CandleStore) 
 
 def test_years_without_a_bar_stay_one_file(store: CandleStore) -> None:
     candles = built(hours(100))
-    store.put(candles[:0], span=(0, hour(0)))
+    store.put(candles[:0], span=(0, hour(-3456)))
+    store.put(candles[:0], span=(hour(-3456), hour(0)))
     store.put(candles[:50])
     store.put(candles[50:])
-    assert store.compact(*KEY) == (3, 2)
+    assert store.compact(*KEY) == (4, 2)
     assert store.coverage(*KEY) == (Span(0, hour(100)),)
 
 
@@ -527,6 +540,25 @@ def test_files_with_and_without_quote_volume_stay_apart(store: CandleStore) -> N
     store.put(candles[:0], span=(hour(40), hour(50)))
     assert store.compact(*KEY) == (4, 4)
     assert store.get(*KEY, hour(0), hour(20)) == candles[:20]
+
+
+def test_a_reader_looks_again_when_a_file_went_away_between_look_and_read(tmp_path: Path) -> None:
+    def reader(path: Path, failures: int) -> Callable[[], int]:
+        tries = iter(range(100))
+
+        def read() -> int:
+            number = next(tries)
+            if number < failures:
+                raise UnreadableFileError("gone", hint="", path=path, damaged=False)
+            return number
+
+        return read
+
+    assert steadily(reader(tmp_path / "gone", 2)) == 2
+    with pytest.raises(DataError):
+        steadily(reader(tmp_path / "gone", 99))
+    with pytest.raises(DataError):
+        steadily(reader(tmp_path, 1))  # what is there and cannot be read will not get better
 
 
 def test_what_a_dead_compaction_has_left_is_read_and_cleaned_up(store: CandleStore) -> None:

@@ -7,7 +7,7 @@ in one line. Unknown names and impossible values raise ConfigError with the near
 from enum import StrEnum
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, model_validator
 from pydantic.fields import FieldInfo
 
 from barwise.costs import FeeSchedule
@@ -77,6 +77,15 @@ class Parameters(BaseModel):
                 **changes,
             }
         )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise ConfigError(
+            f"{type(self).__name__} cannot be changed in place ({name} = {value!r}).",
+            hint=f"make a changed copy: replace({name}=...).",
+        )
+
+    def __delattr__(self, name: str) -> None:
+        raise ConfigError(f"{type(self).__name__} cannot be changed in place: {name} stays.")
 
     def to_dict(self) -> dict[str, Any]:
         """All values by name, defaults included, as plain JSON types."""
@@ -181,6 +190,10 @@ class ExecutionConfig(Parameters):
     intrabar: Literal["worst", "path", "best"] = Field(default="worst", description="how an unclear bar is read")
     tick_size: float | None = Float(None, low=0.0, stage="", help="price step; None = the market's, 0 = none")
     lot_size: float | None = Float(None, low=0.0, stage="", help="quantity step; None = the market's, 0 = none")
+
+    @field_serializer("fees")
+    def _fees_as_json(self, fees: FeeSchedule | None) -> dict[str, Any] | None:
+        return None if fees is None else fees.to_dict()
 
     @model_validator(mode="after")
     def _one_source_of_fees(self) -> Self:

@@ -123,9 +123,7 @@ def _market_steps(candles: Candles) -> tuple[float, float]:
     return 0.0, 0.0
 
 
-def as_candles(
-    data: Any, exchange: str = "", symbol: str = "", timeframe: "str | Timeframe | None" = None
-) -> Candles:
+def as_candles(data: Any, exchange: str = "", symbol: str = "", timeframe: "str | Timeframe | None" = None) -> Candles:
     """Candles of any data; those that are candles already were audited when they were made, by the user's policy."""
     policy: AuditPolicy = "off" if isinstance(data, Candles) else "raise"
     return Candles.of(data, exchange=exchange, symbol=symbol, timeframe=timeframe, audit=policy)
@@ -143,6 +141,10 @@ def _nesting(candles: Candles, detail: Candles) -> tuple[IntArray, int]:
         raise ConfigError(
             f"detail candles of {detail.timeframe} do not nest in {candles.timeframe} bars.",
             hint="use a finer timeframe that divides the signal timeframe, such as 5M under 1H.",
+        )
+    if not len(detail):
+        raise DataError(
+            "there are no detail candles.", hint="fetch them for the span of the candles, or leave detail out."
         )
     holder = np.searchsorted(candles.time, detail.time, side="right") - 1
     inside = (holder >= 0) & (detail.time + fine <= candles.time[holder] + step)
@@ -185,10 +187,10 @@ def _bar_vwap(bars: Candles) -> FloatArray:
 
 def _funding_per_bar(bars: Candles, funding: Iterable[tuple[int, float]] | None) -> FloatArray:
     """Sum of the rates charged on each execution bar: those in (its open, the next bar's open]."""
-    settlements = [] if funding is None else list(funding)
-    if not settlements:
-        return _NO_FUNDING.copy()
     try:
+        settlements = [] if funding is None else list(funding)
+        if not settlements:
+            return _NO_FUNDING.copy()
         times = np.array([int(time) for time, _ in settlements], np.int64) // MINUTE_MS * MINUTE_MS
         rates = np.array([float(rate) for _, rate in settlements])
     except (TypeError, ValueError) as error:
@@ -215,9 +217,12 @@ def resolved_fees(execution: ExecutionConfig, exchange: str) -> FeeSchedule:
     """
     if execution.fees is not None:
         return execution.fees
+    maker, taker = execution.maker_fee, execution.taker_fee
+    if maker is not None and taker is not None:  # nothing of the venue's schedule is left, so it need not have one
+        return FeeSchedule("own rates", buy_maker=maker, buy_taker=taker, sell_maker=maker, sell_taker=taker)
     schedule = fee_schedule(exchange or "ZERO")
-    if execution.maker_fee is not None or execution.taker_fee is not None:
-        schedule = schedule.with_rates(maker=execution.maker_fee, taker=execution.taker_fee)
+    if maker is not None or taker is not None:
+        schedule = schedule.with_rates(maker=maker, taker=taker)
     return schedule
 
 

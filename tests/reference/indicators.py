@@ -84,9 +84,7 @@ def atr(highs: Sequence[float], lows: Sequence[float], closes: Sequence[float], 
     line = [NAN] * len(closes)
     if len(closes) <= period:
         return line
-    ranges = [NAN]
-    for t in range(1, len(closes)):
-        ranges.append(max(highs[t], closes[t - 1]) - min(lows[t], closes[t - 1]))
+    ranges = [NAN, *(max(highs[t], closes[t - 1]) - min(lows[t], closes[t - 1]) for t in range(1, len(closes)))]
     line[period] = sum(ranges[1 : period + 1]) / period
     for t in range(period + 1, len(closes)):
         line[t] = (line[t - 1] * (period - 1) + ranges[t]) / period

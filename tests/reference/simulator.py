@@ -42,7 +42,7 @@ def flat_rates(maker_fee: float, taker_fee: float) -> dict[str, float]:
 
 
 def on_grid(steps: int, step: float) -> float:
-    """The decimal number steps * step, as a feed would write it: 1003 steps of 0.1 are 100.3, not 100.30000000000001."""
+    """The decimal number steps * step, as a feed would write it: 1003 steps of 0.1 are 100.3 exactly."""
     return float(steps * Decimal(repr(step)))
 
 

@@ -241,6 +241,29 @@ SLIPPAGE = [
         ],
     ),
     Scenario(
+        "slippage of several fills adds up",
+        bars="""
+             open   high    low  close  volume
+            100.0  100.5   99.5  100.0     100  <- long signal
+            100.0  101.0   99.0  100.0      40  <- 4 at 100.1 = 100.0 * 1.001
+            101.0  101.5  100.0  101.0      40  <- 4 at 101.101 = 101.0 * 1.001
+            101.0  101.5  100.0  101.0     100  <- out at 100.899 = 101.0 * 0.999
+        """,
+        params=market_order(bars=2),
+        quantity=8,
+        execution={"slippage": 0.001},
+        programs=[
+            Program(
+                "long",
+                "filled",
+                end=2,
+                fills=[(1, 100.1, "tier 4", "taker", 4.0), (2, 101.101, "tier 4", "taker", 4.0)],
+            )
+        ],
+        # mean 100.6005; slippage 1.612 = 4 * 0.1 + 4 * 0.101 + 8 * 0.101
+        trades=[Trade("long", entry=(1, 100.6005), exit=(3, 100.899, "end_of_data"), gross=2.388, slippage=1.612)],
+    ),
+    Scenario(
         "a taker entry capped at its limit lost only the way to the limit, a maker exit nothing",
         bars="""
              open   high    low  close
@@ -397,6 +420,23 @@ RUIN = [
         execution={"initial_capital": 100.0, "leverage": 20.0, "slippage": 0.001},
         trades=[Trade("long", entry=(1, 100.1, "tier 4", "taker"), exit=(2, 88.911, "ruined"), gross=-111.89)],
         ruined=True,
+    ),
+    Scenario(
+        "a stop that costs more than there was is ruin as well",
+        bars="""
+             open   high    low  close
+            100.0  100.5   99.5  100.0   <- long signal
+            100.0  100.5   99.5  100.0   <- stop 97.0
+             89.0   90.0   88.0   89.0   <- long signal, out at 89.0, equity -10 = 100 + 10 * (89 - 100)
+             89.0   90.0   88.0   89.0   <- nothing starts any more
+        """,
+        params=market_order(),
+        quantity=10,
+        execution=_TEN_TIMES,
+        trades=[Trade("long", entry=AT_100, exit=(2, 89.0, "stop_loss"), gross=-110.0)],
+        equity=[100.0, 100.0, -10.0, -10.0],
+        ruined=True,
+        price_level_matters=True,
     ),
     Scenario(
         "funding is charged before ruin is looked at",

@@ -328,6 +328,23 @@ class BinanceWire:
         prices, volumes = self.formats(series)
         times, divisor = _SCALES[unit]
         last = times - 1 if times > 1 else 0
+        table = np.array(rows, dtype=np.float64).reshape(-1, 7)
+        if prices is not None and volumes is not None and np.isfinite(table).all():
+            # A year of minutes goes this way: everything in one format, and the derived numbers by column.
+            p, v = f'"%.{prices}f"', f'"%.{volumes}f"'
+            form = f'[%d,{p},{p},{p},{p},{v},%d,"%.8f",%d,"%.8f","%.8f","0"]'
+            volume = table[:, 5]
+            more = zip(
+                *(row_times.tolist() for row_times in self._times(table, series.step_ms, times, divisor, last)),
+                ((volume * 7).astype(np.int64) % 9000 + (volume > 0)).tolist(),
+                np.round(volume / 2, 3).tolist(),
+                np.round(table[:, 6] / 2, 3).tolist(),
+                strict=True,
+            )
+            return [
+                form % (at, row[1], row[2], row[3], row[4], row[5], end, row[6], trades, taker, taker_quote)
+                for row, (at, end, trades, taker, taker_quote) in zip(rows, more, strict=True)
+            ]
         out = []
         for row, (o, h, low, c, v, q) in zip(rows, texts(rows, prices, volumes), strict=True):
             close_time, trades, taker, taker_quote = kline_parts(row, series.step_ms)
@@ -340,6 +357,12 @@ class BinanceWire:
     def renderer(self, series: Series, unit: str | None = None) -> Callable[[list[Row]], list[str]]:
         """What words the candles of a series."""
         return lambda rows: self.kline_texts(series, rows, unit)
+
+    @staticmethod
+    def _times(table: np.ndarray, step_ms: int, times: int, divisor: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+        """Opening and closing times in the unit of the wire."""
+        opened = table[:, 0].astype(np.int64)
+        return opened * times // divisor, (opened + step_ms - 1) * times // divisor + last
 
     # Descriptions
 

@@ -33,11 +33,18 @@ def on_grid(steps: float, step: float) -> float:
 
 
 @njit
+def _tolerance(steps: float) -> float:
+    """How far below a whole number of steps counts as on it: 1e-9, or the rounding error of that many steps."""
+    return max(_STEP_TOLERANCE, 1e-15 * abs(steps))
+
+
+@njit
 def floor_to_step(value: float, step: float) -> float:
     """The largest multiple of `step` not above `value`; `value` itself where step is 0."""
     if step <= 0.0:
         return value
-    return on_grid(np.floor(value / step + _STEP_TOLERANCE), step)
+    steps = value / step
+    return on_grid(np.floor(steps + _tolerance(steps)), step)
 
 
 @njit
@@ -45,9 +52,10 @@ def away_from_market(price: float, buys: bool, tick: float) -> float:
     """A limit price on the tick grid: a buy is rounded down, a sell up (section 4)."""
     if tick <= 0.0:
         return price
+    steps = price / tick
     if buys:
-        return on_grid(np.floor(price / tick + _STEP_TOLERANCE), tick)
-    return on_grid(np.ceil(price / tick - _STEP_TOLERANCE), tick)
+        return on_grid(np.floor(steps + _tolerance(steps)), tick)
+    return on_grid(np.ceil(steps - _tolerance(steps)), tick)
 
 
 @njit

@@ -211,9 +211,24 @@ def checked_plan(strategy: Strategy, bars: Bars) -> Plan:
         raise BacktestError(
             f"{name}.plan() returned {type(plan).__name__}, not a Plan.", hint="return Plan.of(entry=...)."
         )
-    if plan.entry.size != bars.close.size:
+    shape = bars.close.shape
+    for column, values in zip(Plan._fields[:5], plan, strict=False):
+        if values is None and column in ("anchor", "vwap", "risk"):
+            continue
+        kind = np.int8 if column in ("entry", "exit") else np.float64
+        if not isinstance(values, np.ndarray) or values.dtype != kind:
+            raise BacktestError(
+                f"{name}.plan() returned a plan whose {column} is no {np.dtype(kind)} array.",
+                hint="build plans with Plan.of(...), which takes any kind of column.",
+            )
+        if values.shape != shape:
+            raise BacktestError(
+                f"{name}.plan() returned {values.size:,} values of {column} for {bars.close.size:,} bars.",
+                hint="a plan has one value per bar it was given, also when it is given the first bars alone.",
+            )
+    if not (np.isin(plan.entry, (-1, 0, 1)).all() and np.isin(plan.exit, (-1, 0, 1, 2)).all()):
         raise BacktestError(
-            f"{name}.plan() returned {plan.entry.size:,} values for {bars.close.size:,} bars.",
-            hint="a plan has one value per bar it was given, also when it is given the first bars alone.",
+            f"{name}.plan() returned signals other than -1, 0, +1 (exit: also 2).",
+            hint="build plans with Plan.of(...).",
         )
     return plan
