@@ -251,6 +251,14 @@ def test_the_errors_that_mean_nothing_there_are_empty_pages(
     assert len(asked(server)) == 1
 
 
+def test_intraday_candles_that_are_no_longer_kept_are_no_empty_page(server: VenueServer, tmp_path: Path) -> None:
+    adapter, long_ago = dhan(server, tmp_path), NOW - 6 * 365 * DAY_MS
+    with pytest.raises(DataError, match="keeps the last five years") as caught:
+        adapter.fetch_page("HDFCBANK", MINUTE, long_ago, long_ago + 30 * DAY_MS)
+    assert "1D" in caught.value.hint
+    assert adapter.fetch_page("HDFCBANK", DAY, long_ago, long_ago + 30 * DAY_MS).time.size == 0
+
+
 def test_columns_without_a_row_are_an_empty_page(server: VenueServer, tmp_path: Path) -> None:
     replying(server, "/charts/", 200, '{"open":[],"high":[],"low":[],"close":[],"volume":[],"timestamp":[]}')
     assert dhan(server, tmp_path).fetch_page("HDFCBANK", MINUTE, OPEN, OPEN + HOUR_MS).time.size == 0

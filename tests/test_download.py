@@ -526,15 +526,23 @@ def test_what_another_process_stores_meanwhile_is_not_asked_for(store: CandleSto
     assert store.get(*KEY) == candles
 
 
-def test_pages_that_were_lost_before_what_another_process_stored_are_found(store: CandleStore) -> None:
-    candles = built(hours(100))
+@pytest.mark.parametrize(
+    ("listed", "ends", "asked_to", "lost"),
+    [(0, 60, 100, {0, 1}), (0, 100, 100, {0, 1}), (40, 80, 80, {3})],
+    ids=["before, and nothing comes after", "before", "after, and it is the last page"],
+)
+def test_pages_that_were_lost_beside_what_another_process_stored_are_found(
+    store: CandleStore, listed: int, ends: int, asked_to: int, lost: set[int]
+) -> None:
+    candles = without_hours(ends, range(listed))
 
     def another(span: Span) -> None:
         if span.start == hour(20):
-            store.put(candles[40:60], span=(hour(40), hour(60)))
+            stored = Span(hour(40), hour(60))
+            store.put(candles.between(stored.start, stored.end), span=stored)
 
-    venue = FakeVenue(candles, page_bars=20, before_answer=another, faults=dict.fromkeys(range(2), empty))
-    fetched(venue, store, hour(0), hour(100))
+    venue = FakeVenue(candles, page_bars=20, before_answer=another, faults=dict.fromkeys(lost, empty))
+    fetched(venue, store, hour(0), hour(asked_to))
     assert store.get(*KEY) == candles
 
 

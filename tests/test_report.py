@@ -56,7 +56,7 @@ class At(Strategy):
     def plan(self, bars: Bars) -> Plan:
         """One signal per bar named."""
         entry = np.zeros(len(bars.close), bool)
-        entry[list(self.bars)] = True
+        entry[[bar for bar in self.bars if bar < entry.size]] = True
         line = np.full(len(bars.close), 2.0)
         return Plan.of(entry=entry, anchor=bars.close.copy(), vwap=bars.close.copy(), risk=line)
 

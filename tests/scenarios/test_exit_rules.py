@@ -485,6 +485,42 @@ IN_THE_BAR_OF_THE_ENTRY = [
         trades=[Trade("long", entry=(2, 99.5, "tier 2", "maker"), exit=(2, 96.5, "stop_loss"))],
     ),
     Scenario(
+        "a market that opened through a resting order and its stop gives the open, not the stop nobody traded at",
+        bars="""
+             open   high    low  close
+            100.0  100.5   99.5  100.0   <- long signal
+            100.0  100.4   99.6  100.0   <- limit 99.5 rests, its stop would be 96.5
+             95.0   95.5   94.0   94.5   <- in at 99.5, out at 95.0: the bar never saw 96.5
+             94.5   95.0   94.0   94.5
+        """,
+        params=tier2_only(bars=2),
+        trades=[Trade("long", entry=(2, 99.5, "tier 2", "maker"), exit=(2, 95.0, "stop_loss"), gross=-4.5)],
+    ),
+    Scenario(
+        "slippage beyond the stop's distance: in and out at the open, worsened both ways",
+        bars="""
+             open   high    low  close
+            100.0  100.5   99.5  100.0   <- long signal
+            100.0  102.0  100.0  101.0   <- in at 101.0 = 100.0 * 1.01, stop 100.5, out at 99.0 = 100.0 * 0.99
+            101.0  101.5  100.5  101.0
+        """,
+        params=market_order(stop=0.25),
+        execution={"slippage": 0.01},
+        trades=[Trade("long", entry=(1, 101.0, "tier 4", "taker"), exit=(1, 99.0, "stop_loss"), gross=-2.0)],
+    ),
+    Scenario(
+        "slippage beyond a short's stop distance: in and out at the open, worsened both ways",
+        bars="""
+             open   high    low  close
+            100.0  100.5   99.5  100.0   <- short signal
+            100.0  100.0   98.0   99.0   <- in at 99.0 = 100.0 * 0.99, stop 99.5, out at 101.0 = 100.0 * 1.01
+             99.0   99.5   98.5   99.0
+        """,
+        params=market_order(stop=0.25),
+        execution={"slippage": 0.01},
+        trades=[Trade("short", entry=(1, 99.0, "tier 4", "taker"), exit=(1, 101.0, "stop_loss"), gross=-2.0)],
+    ),
+    Scenario(
         "a second fill at the open puts the whole position under the new stop in that bar",
         bars="""
              open   high    low  close  volume

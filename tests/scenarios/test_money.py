@@ -331,6 +331,26 @@ FUNDING = [
         trades=[Trade("long", entry=AT_100, exit=_HELD_TO_BAR_2)],
     ),
     Scenario(
+        "a settlement stamped some milliseconds after a bar's close belongs to that bar",
+        bars=_HELD_LONG,
+        params=market_order(),
+        funding=[(2.000003, 0.001)],  # 10.8 ms after the close of bar 1
+        trades=[Trade("long", entry=AT_100, exit=_HELD_TO_BAR_2, funding=0.1004)],
+    ),
+    Scenario(
+        "a settlement in a hole of the data is charged on the bar before it",
+        bars="""
+             open   high    low  close
+            100.0  100.5   99.5  100.0   <- long signal
+            100.0  101.0   99.0  100.4   <- 0.1004 = 100.4 * 0.001
+            -
+            100.4  101.0  100.0  100.8
+        """,
+        params=market_order(),
+        funding=[(2.5, 0.001)],
+        trades=[Trade("long", entry=AT_100, exit=(3, 100.8, "end_of_data"), funding=0.1004)],
+    ),
+    Scenario(
         "two settlements in one bar are both paid",
         bars=_HELD_LONG,
         params=market_order(),
@@ -695,6 +715,18 @@ LOTS_AND_TICKS = [
         params=tier2_only(offset=0.05),
         execution={"tick_size": 0.1},
         trades=[Trade("long", entry=(1, 99.9, "tier 2", "maker"), exit=(2, 100.2, "end_of_data"))],
+    ),
+    Scenario(
+        "a limit of 1003 ticks of 0.1 is the 100.3 of the feed: a low there is a touch and no more",
+        bars="""
+             open   high    low  close
+            100.8  101.3  100.3  100.8   <- long signal
+            100.8  101.3  100.3  100.8   <- limit 100.3 = 100.8 - 0.25 * 2.0, while 1003 * 0.1 is a hair above
+            100.8  101.3  100.3  100.8
+        """,
+        params=tier2_only(),
+        execution={"tick_size": 0.1},
+        programs=[Program("long", "timeout", end=2)],
     ),
     Scenario(
         "the target of a long is an offer and is rounded up to the tick",

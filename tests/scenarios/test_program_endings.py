@@ -1,6 +1,6 @@
 """Section 4: every way an entry program ends, what it leaves behind, and which signals start nothing.
 
-In each bar the order is: exits of what was carried, the opposite signal, a new start, the tiers' clock, the guard, the
+In each bar the order is: the opposite signal, exits of what was carried, a new start, the tiers' clock, the guard, the
 fill. A timeout is therefore written down in the bar after the last one the tiers worked in.
 """
 
@@ -111,6 +111,20 @@ REVERSED = [
             Trade("long", entry=(1, 100.0), exit=(2, 100.5, "opposite_signal"), quantity=4.0),
             Trade("short", entry=(2, 100.0), exit=(4, 99.0, "end_of_data"), gross=8.0),  # mean of 100.5 and 99.5
         ],
+    ),
+    Scenario(
+        "reversed, not position_closed, where the opposite signal and the stop come in one bar",
+        bars="""
+             open   high    low  close  volume
+            100.0  100.5   99.5  100.0     100  <- long signal
+            100.0  101.0   99.0  100.0      40  <- short signal
+             96.0   97.0   95.0   96.0      40  <- the rest is cancelled by the signal, the 4 are stopped at the open
+             96.0   97.0   95.0   96.0      40
+        """,
+        params=market_order(bars=3),
+        quantity=8,
+        programs=[Program("long", "reversed", end=2, fills=[FOUR_AT_100])],
+        trades=[Trade("long", entry=(1, 100.0), exit=(2, 96.0, "stop_loss"), quantity=4.0)],
     ),
     Scenario(
         "reversed: the strategy's exit cancels a program that has filled nothing",

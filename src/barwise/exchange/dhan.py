@@ -33,6 +33,8 @@ _INTERVALS = {"1M": "1", "5M": "5", "15M": "15", "1H": "60", "1D": "day"}
 # A request may span 90 days; two are left because both ends are widened to whole days. Daily candles have no documented
 # limit: ten years are asked for at a time.
 _INTRADAY_DAYS, _DAILY_DAYS = 88, 3650
+# Intraday candles are kept for five years.
+_KEPT_DAYS = 5 * 365
 # Five requests a second; their windows and ours do not begin together.
 _PER_WINDOW, _WINDOW_S = 5, 1.1
 
@@ -212,6 +214,9 @@ class Dhan:
         try:
             body = self._client.ask("POST", path, body=question, headers=self._authorization).body
         except _NoDataError:
+            if timeframe.intraday and end_ms <= self._now() * 1000 - _KEPT_DAYS * DAY_MS:
+                # An empty page would be taken for a market that did not trade.
+                raise _too_old(symbol, timeframe, end_ms) from None
             return Page.of_rows([])
         return _page(body, path)
 
@@ -428,6 +433,13 @@ def _validity_ms(text: object) -> int | None:
     except ValueError:
         return None
     return int(moment.timestamp() * 1000) - IST_MS
+
+
+def _too_old(symbol: str, timeframe: Timeframe, end_ms: int) -> DataError:
+    return DataError(
+        f"DHAN has no {timeframe} candles of {symbol} before {indian_day(end_ms)}: it keeps the last five years.",
+        hint="start later, or ask for 1D, which goes back to the listing.",
+    )
 
 
 def _unreadable(path: str) -> DataError:
