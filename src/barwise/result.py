@@ -158,6 +158,11 @@ class BacktestResult:
         return self.prepared.candles
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What should be known about the data of this run, such as missing volume."""
+        return self.prepared.notes
+
+    @property
     def initial_capital(self) -> float:
         """Starting cash, quote currency."""
         return self.execution.initial_capital
@@ -467,7 +472,7 @@ class BacktestResult:
                 "time": candles.time[self.trade_from :].tolist(),
                 "equity": self.equity_curve.tolist(),
             },
-            "notes": list(self.prepared.notes),
+            "notes": list(self.notes),
         }
 
     def to_json(self) -> str:
