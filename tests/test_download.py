@@ -427,6 +427,7 @@ def test_a_bar_that_comes_back_with_other_values_is_reported_and_the_old_one_kep
     fetched(venue, store, hour(0), hour(60))
     venue.faults = {1: lambda _: page_of(built([{**hours(60)[30], "close": 129.5}, hours(60)[31]]))}
     fetched(FakeVenue(candles), store, hour(100), hour(110))
+    venue.now += 3_600_000
     assert recheck_holes(venue, store, "BTCUSDT", "1H", older_than_days=0).rows == 1
     assert store.get(*KEY, hour(30), hour(31))[0]["close"] == 129.5
     put = store.put(built(hours(60)[29:32]), span=(hour(29), hour(32)))

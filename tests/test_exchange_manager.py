@@ -9,8 +9,15 @@ import pytest
 import barwise
 import exchange_manager
 from exchange_manager import ExchangeManager
+from tests.no_network import cut_off
 
 pytestmark = pytest.mark.usefixtures("home")
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test of this file may reach a venue."""
+    cut_off(monkeypatch)
 
 
 def test_there_is_one_manager() -> None:

@@ -144,6 +144,7 @@ class TestRepository:
                     imported |= {alias.name.split(".")[0] for alias in node.names}
                 elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                     imported.add(node.module.split(".")[0])
+        imported = {"python-dotenv" if name == "dotenv" else name for name in imported}
         assert imported - sys.stdlib_module_names - {"barwise"} <= names(PYPROJECT["project"]["dependencies"])
 
     def test_ci_runs_the_commands_that_the_readme_shows(self) -> None:

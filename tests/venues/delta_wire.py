@@ -211,8 +211,11 @@ class DeltaWire:
             "contract_type": "perpetual_futures", "position_size_limit": 229167, "basis_factor_max_limit": "10.95",
             "is_quanto": False, "funding_method": "mark_price", "annualized_funding": "10.95", "price_band": "2.5",
             "underlying_asset": {**asset, "id": 2, "symbol": unit}, "quoting_asset": asset, "settling_asset": asset,
-            "spot_index": {"id": 14, "symbol": f".DE{unit}USD", "constituent_exchanges": [
-                {"name": "ExchangeA", "weight": 0.25}]},
+            "spot_index": {
+                "id": 14, "symbol": f".DEX{unit[:2]}USD", "underlying_asset_id": 2, "quoting_asset_id": 14,
+                "tick_size": "0.5", "index_type": "spot_pair",
+                "constituent_exchanges": [{"name": "ExchangeA", "weight": 0.25}],
+            },
         }  # fmt: skip
 
     def _ticker(self, symbol: str) -> dict[str, Any]:

@@ -88,6 +88,12 @@ class Headers(dict[str, str]):
     def get(self, name: str, default: Any = None) -> Any:
         return self._lower.get(name.lower(), default)
 
+    def __getitem__(self, name: str) -> str:
+        return self._lower[name.lower()]
+
+    def __contains__(self, name: object) -> bool:
+        return str(name).lower() in self._lower
+
 
 @dataclass(frozen=True)
 class Question:

@@ -21,7 +21,9 @@ import typer
 from barwise import __version__
 from barwise.cli.backtest import backtest, run
 from barwise.cli.data import data
+from barwise.cli.doctor import doctor
 from barwise.cli.options import Home, use_home
+from barwise.cli.venues import exchanges, fetch
 from barwise.errors import BarwiseError, did_you_mean
 from barwise.obs import close_logging, home_folder, redact
 
@@ -37,6 +39,7 @@ _IN_OPTIONS = (
     (r'conflicts="first" or conflicts="last" keeps', "barwise data import FILE --set conflicts=first (or last) keeps"),
     (r"check_lookahead\(\) lists every place, check_lookahead=False runs", "--no-lookahead-check runs"),
     (r"pass timeframe=(\w+)", r"name it: --timeframe \1"),
+    (r"give a start and an end, and they are downloaded", "give --start and --end, and they are downloaded"),
     (r"for example qty=", "for example --qty "),
     (r"or set lot_size", "or --set lot_size=0"),
     (r"give milliseconds since 1970 UTC, a datetime, or an ISO string such as", "give a time such as 2025-01-01 or"),
@@ -53,6 +56,9 @@ app = typer.Typer(
 )
 app.command("run")(run)
 app.command("backtest")(backtest)
+app.command("fetch")(fetch)
+app.command("exchanges")(exchanges)
+app.command("doctor")(doctor)
 app.add_typer(data, name="data")
 
 

@@ -20,6 +20,7 @@ from barwise.cli.options import (
     TimeframeName,
     settings_of,
     shown_path,
+    table_lines,
 )
 from barwise.errors import ConfigError, DataError
 
@@ -33,7 +34,7 @@ logger = logging.getLogger(__name__)
 # Two rows for one time that differ: refuse the file, or keep the one that stands first or last in it.
 _READING = {"conflicts": ("raise", "first", "last")}
 _EXIT_NOT_USABLE = 1
-_NUMBERS = {3, 4, 5}  # columns of the list that are aligned to the right
+_NUMBERS = frozenset({3, 4, 5})  # columns of the list that are aligned to the right
 
 data = typer.Typer(help="Candles on this machine: import, list, check, export.", no_args_is_help=True)
 
@@ -112,14 +113,8 @@ def list_series(
         )
         for series in found
     ]
-    # Not a rich table: that would cut the columns to the width of the terminal, and these lines get grepped.
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    for row in (heads, *rows):
-        cells = [
-            f"{cell:>{width}}" if place in _NUMBERS else f"{cell:<{width}}"
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        session.say("  ".join(cells).rstrip())
+    for line in table_lines(heads, rows, _NUMBERS):
+        session.say(line)
 
 
 @data.command("check")
@@ -159,6 +154,31 @@ def check(
     ok = all(audit.ok for _, audit in checked)
     session.document({"ok": ok, "checked": [identity | audit.to_dict() for identity, audit in checked]})
     return 0 if ok else _EXIT_NOT_USABLE
+
+
+@data.command("compact")
+def compact(
+    exchange: Exchange = None,
+    symbol: Symbol = None,
+    timeframe: TimeframeName = None,
+    settings: Settings = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    home: Home = None,
+) -> None:
+    """Make one file a month of the many that downloads leave; nothing is lost, and reading gets faster."""
+    session = Session.begin(home, json, quiet)
+    settings_of("data compact", settings, {})
+    store = _store(session)
+    done: list[dict[str, Any]] = []
+    for one in _matching(store, exchange, symbol, timeframe):
+        before, after = store.compact(one.exchange, one.symbol, one.timeframe)
+        identity = {"exchange": one.exchange, "symbol": one.symbol, "timeframe": one.timeframe.name}
+        done.append(identity | {"files_before": before, "files_after": after})
+        session.say(f"{one.exchange} {one.symbol} {one.timeframe}: {before:,} files are now {after:,}")
+    if not done:
+        session.say("Nothing that is stored matches.")
+    session.document({"compacted": done})
 
 
 @data.command("export")

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -134,6 +134,24 @@ def settings_of(command: str, texts: Iterable[str] | None, known: Mapping[str, I
                 f"{key} is {value!r}.{did_you_mean(value, allowed)}", hint=f"use one of {', '.join(allowed)}."
             )
     return settings
+
+
+def table_lines(
+    heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: frozenset[int] = frozenset()
+) -> list[str]:
+    """The lines of a table; columns with these positions are aligned to the right.
+
+    Not a rich table: that would cut the columns to the width of the terminal, and these lines get grepped.
+    """
+    table = [tuple(heads), *map(tuple, rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return [
+        "  ".join(
+            f"{cell:>{width}}" if place in numbers else f"{cell:<{width}}"
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    ]
 
 
 def shown_path(path: Path) -> str:

@@ -54,6 +54,12 @@ class Environment(Mapping[str, str]):
         """Whether all of these are set."""
         return all(self.__values.get(name, "").strip() for name in names)
 
+    def part(self, prefix: str) -> "Environment":
+        """What concerns one venue, and the home folder."""
+        return Environment(
+            {name: value for name, value in self.__values.items() if name.startswith((f"{prefix}_", "BARWISE_"))}
+        )
+
     def __repr__(self) -> str:
         return f"Environment({', '.join(self.__values)})"
 

@@ -3,11 +3,13 @@
 import time
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from barwise.errors import ConfigError
 from barwise.exchange.base import Adapter, Capabilities
-from barwise.exchange.http import Client
+
+if TYPE_CHECKING:
+    from barwise.exchange.http import Client
 
 _CLASSES = {
     "BINANCE": ("barwise.exchange.binance", "Binance"),
@@ -23,7 +25,7 @@ class Venue(Adapter, Protocol):
     """An adapter of this package, which has one client, and in it the venue's limit, for all threads."""
 
     @property
-    def client(self) -> Client: ...
+    def client(self) -> "Client": ...
 
 
 class FundingVenue(Venue, Protocol):
