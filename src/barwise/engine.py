@@ -6,6 +6,7 @@
 """
 
 import logging
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -201,9 +202,14 @@ def _read_only(array: Any) -> Any:
 
 
 def announce_compilation() -> None:
-    """Say so when the next call will compile for some seconds."""
-    if compiled_cache_is_cold(simulate):
-        logger.info("compiling the engine for this machine; this happens once and takes some seconds")
+    """Say so when the next call will compile for some seconds, to people whose program has not set up logging too."""
+    if not compiled_cache_is_cold(simulate):
+        return
+    line = "compiling the engine for this machine; this happens once and takes some seconds"
+    if logger.hasHandlers():
+        logger.info(line)
+    else:
+        sys.stderr.write(f"barwise: {line}\n")
 
 
 def checked_strategy(strategy: Any) -> Strategy:
