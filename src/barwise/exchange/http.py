@@ -92,8 +92,7 @@ class Limiter:
         while True:
             with self._lock:
                 now = self._clock()
-                while self._spent and self._spent[0][0] <= now - self.window_s:
-                    self._spent.popleft()
+                self._forget(now)
                 pause = self._blocked_until - now
                 if pause <= 0.0:
                     over = sum(spent for _, spent in self._spent) + weight - self.weight
@@ -111,16 +110,29 @@ class Limiter:
     def correct(self, used: float) -> None:
         """The venue's own count of what was spent in this window; higher than ours where others spend too."""
         with self._lock:
+            now = self._clock()
+            self._forget(now)
             missing = used - sum(spent for _, spent in self._spent)
             if missing > 0.0:
-                self._spent.append((self._clock(), missing))
+                self._spent.append((now, missing))
+
+    @property
+    def blocked_s(self) -> float:
+        """Seconds until the venue may be asked again at all; 0 where it may now."""
+        with self._lock:
+            return max(self._blocked_until - self._clock(), 0.0)
 
     @property
     def used(self) -> float:
         """Share of the budget spent within the window, a fraction."""
         with self._lock:
-            now = self._clock()
-            return sum(spent for at, spent in self._spent if at > now - self.window_s) / self.weight
+            self._forget(self._clock())
+            return sum(spent for _, spent in self._spent) / self.weight
+
+    def _forget(self, now: float) -> None:
+        """Drop what was spent before the window; the caller holds the lock."""
+        while self._spent and self._spent[0][0] <= now - self.window_s:
+            self._spent.popleft()
 
 
 class _Waits(wait_base):
@@ -200,6 +212,9 @@ class Client:
             raise failure.error from failure.__cause__
 
     def _once(self, method: str, path: str, params: Any, body: Any, headers: Any, weight: float, raw: bool) -> Answer:
+        pause = self.limiter.blocked_s
+        if pause > LONGEST_WAIT_S:  # an earlier answer asked for it; say so instead of sleeping in silence
+            raise too_fast(self.exchange, 429, pause)
         self.limiter.take(weight)
         extra = headers() if callable(headers) else headers or {}
         self.requests_sent += 1
