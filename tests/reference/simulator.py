@@ -473,7 +473,7 @@ class _Run:
             return ""
         # Margin: the notional may not exceed equity * leverage, both at the fill price.
         room = self.floor_to_lot(self.margin_room(work.record.side, entry.price))
-        if room <= 0:
+        if room <= 1e-9 * work.record.quantity:  # a billionth of the order is rounding, not room
             self.end_program(bar, "margin")
             return ""
         self.book_entry(bar, work, entry, min(most, room))
@@ -526,7 +526,8 @@ class _Run:
             self.position = position
         position.quantity += amount
         position.cost += amount * entry.price
-        position.entry_price = position.cost / position.quantity
+        alone = position.quantity == amount  # one fill's mean is its price, not that price times and over a quantity
+        position.entry_price = entry.price if alone else position.cost / position.quantity
         position.fees += fee
         position.slippage += abs(entry.price - entry.reference) * amount
         self.cash -= fee

@@ -52,8 +52,8 @@ _COMPLETED, _RUINED = int(Status.COMPLETED), int(Status.RUINED)
 
 # How the entry fill of this bar came about; it decides what the rest of the bar may do (section 6).
 _NO_FILL, _AT_OPEN, _AT_LIMIT, _SLICE = 0, 1, 2, 3
-# A rest below this share of the order is rounding, not a quantity.
-_DUST = 1e-12
+# What is left below this share of the order is rounding, not a quantity.
+_DUST = 1e-9
 
 
 @njit
@@ -353,10 +353,10 @@ def simulate(  # type: ignore[no-untyped-def]
                         room = leverage * (cash + d * q * (price - E)) / price - q
                         if want > room:
                             want = floor_to_step(room, lot)
-                        if want <= _DUST * p.quantity:
-                            how = _NO_FILL
-                            end_program(summary, programs, i, filled, mean_entry, _MARGIN)
-                            working = False
+                            if want <= _DUST * p.quantity:
+                                how = _NO_FILL
+                                end_program(summary, programs, i, filled, mean_entry, _MARGIN)
+                                working = False
                 if how != _NO_FILL:
                     want = min(want, rest)
                     fee = order_fee(p, d > 0.0, maker, want * price)
