@@ -2,7 +2,7 @@
 
 import pytest
 
-from barwise.exchange.credentials import ADDRESSES
+from barwise.exchange.credentials import ADDRESSES, FOLDERS
 from barwise.exchange.manager import ExchangeManager
 from barwise.obs import CREDENTIALS
 
@@ -24,7 +24,7 @@ class ManualClock:
 
 def cut_off(monkeypatch: pytest.MonkeyPatch) -> ManualClock:
     """Point every address at a port on which nobody listens, forget all keys, and let pauses take no time."""
-    for name in CREDENTIALS:
+    for name in (*CREDENTIALS, *FOLDERS):
         monkeypatch.delenv(name, raising=False)
     for name in ADDRESSES:
         scheme = "ws" if "_WS_" in name else "http"

@@ -138,14 +138,25 @@ class TestRepository:
 
     def test_every_library_that_the_package_imports_is_declared(self) -> None:
         imported: set[str] = set()
+        optional: set[str] = set()
+        extras = PYPROJECT["project"]["optional-dependencies"]
+        of_extras = set().union(*(names(extras[extra]) for extra in extras if extra != "test"))
         for file in (REPOSITORY / "src").rglob("*.py"):
-            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+            functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+            lazy = {id(node) for function in functions for node in ast.walk(function)}
+            for node in ast.walk(tree):
+                found: set[str] = set()
                 if isinstance(node, ast.Import):
-                    imported |= {alias.name.split(".")[0] for alias in node.names}
+                    found = {alias.name.split(".")[0] for alias in node.names}
                 elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                    imported.add(node.module.split(".")[0])
+                    found = {node.module.split(".")[0]}
+                # What an extra brings may only be imported where it is used.
+                optional |= found & of_extras if id(node) in lazy else set()
+                imported |= found - of_extras if id(node) in lazy else found
         imported = {"python-dotenv" if name == "dotenv" else name for name in imported}
         assert imported - sys.stdlib_module_names - {"barwise"} <= names(PYPROJECT["project"]["dependencies"])
+        assert optional == {"ccxt"}
 
     def test_ci_runs_the_commands_that_the_readme_shows(self) -> None:
         ci = REPOSITORY / ".ci" / "run"

@@ -93,6 +93,8 @@ def _keys(session: Session) -> Iterator[Finding]:
         return
     for name in CONNECTED:
         offers = capabilities_of(name)
+        if not offers.credentials:
+            continue
         present = "set" if environment.has(offers.credentials) else "not set"
         need = "needed for candles" if offers.needs_key else "not needed for candles"
         yield "keys", True, f"{name}: {present}, {need}"
@@ -102,10 +104,13 @@ def _keys(session: Session) -> Iterator[Finding]:
 
 
 def _venues() -> Iterator[Finding]:
+    from barwise.exchange.credentials import FOLDERS, read_environment
     from barwise.exchange.manager import ExchangeManager
     from barwise.exchange.venues import CONNECTED
 
     for name in CONNECTED:
+        if name == "REPLAY" and not read_environment().has(FOLDERS):
+            continue  # nobody has to have files
         status = ExchangeManager().validate_connectivity(name)
         for check in status["checks"]:
             text = " ".join(check["message"].split())

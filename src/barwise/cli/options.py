@@ -31,7 +31,9 @@ Settings = Annotated[
 ]
 Exchange = Annotated[
     str | None,
-    typer.Option("--exchange", metavar="NAME", help="BINANCE, BINANCE_UM, DELTA, ZERODHA, DHAN or SAMPLE."),
+    typer.Option(
+        "--exchange", metavar="NAME", help="BINANCE, BINANCE_UM, DELTA, ZERODHA, DHAN, REPLAY, CCXT:id or SAMPLE."
+    ),
 ]
 Symbol = Annotated[str | None, typer.Option("--symbol", metavar="NAME", help="Such as BTCUSDT or SAMPLE-BTC.")]
 TimeframeName = Annotated[

@@ -20,7 +20,9 @@ logger = logging.getLogger(__name__)
 
 
 def fetch(
-    exchange: Annotated[str, typer.Argument(metavar="VENUE", help="BINANCE, BINANCE_UM, DELTA, ZERODHA or DHAN.")],
+    exchange: Annotated[
+        str, typer.Argument(metavar="VENUE", help="BINANCE, BINANCE_UM, DELTA, ZERODHA, DHAN, REPLAY or CCXT:id.")
+    ],
     symbol: Annotated[str, typer.Argument(metavar="SYMBOL", help="As the venue writes it, such as BTCUSDT.")],
     timeframe: Annotated[str, typer.Argument(metavar="TIMEFRAME", help="1M (a minute) 5M 15M 30M 1H 2H 4H 1D 1W.")],
     start: Start = None,
@@ -92,7 +94,7 @@ def exchanges(
             one["exchange"],
             " ".join(one["timeframes"]),
             "needed" if one["needs_key"] else "not needed",
-            "yes" if one["credentials_present"] else "no",
+            ("yes" if one["credentials_present"] else "no") if one["credentials"] else "-",
             "yes" if one["funding"] else "no",
             "yes" if one["archives"] else "no",
             one["title"],

@@ -5,6 +5,7 @@ would have it, and every key is known to the log's redaction before anybody else
 """
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
@@ -28,6 +29,8 @@ ADDRESSES = (
     "DHAN_WS_URL",
     "DHAN_INSTRUMENTS_URL",
 )
+FOLDERS = ("BARWISE_REPLAY_DIR",)
+_FOREIGN_ADDRESS = re.compile(r"CCXT_[A-Z0-9]+_BASE_URL")
 
 
 class Environment(Mapping[str, str]):
@@ -55,7 +58,7 @@ class Environment(Mapping[str, str]):
         return all(self.__values.get(name, "").strip() for name in names)
 
     def part(self, prefix: str) -> "Environment":
-        """What concerns one venue, and the home folder."""
+        """What concerns one venue, and the folders."""
         return Environment(
             {name: value for name, value in self.__values.items() if name.startswith((f"{prefix}_", "BARWISE_"))}
         )
@@ -74,7 +77,9 @@ def read_environment() -> Environment:
         ConfigError: config/.env is there and cannot be read.
     """
     written = _written(home_folder() / "config" / ".env")
-    found = {name: os.environ.get(name) or written.get(name) or "" for name in (*CREDENTIALS, *ADDRESSES)}
+    foreign = {name for name in (*os.environ, *written) if _FOREIGN_ADDRESS.fullmatch(name)}
+    names = (*CREDENTIALS, *ADDRESSES, *FOLDERS, *sorted(foreign))
+    found = {name: os.environ.get(name) or written.get(name) or "" for name in names}
     hide(*(found[name].strip() for name in CREDENTIALS))
     values = {name: value for name, value in found.items() if value.strip()}
     return Environment(values | {"BARWISE_HOME": str(home_folder())})

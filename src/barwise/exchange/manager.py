@@ -31,13 +31,14 @@ from barwise.exchange.download import (
     download,
     source_timeframe,
 )
-from barwise.exchange.venues import CONNECTED, FundingVenue, Venue, capabilities_of, connect
+from barwise.exchange.venues import CONNECTED, FOREIGN_PREFIX, FundingVenue, Venue, capabilities_of, connect
 from barwise.obs import home_folder, redact
 from barwise.timeframe import Timeframe, calendar_of
 
 logger = logging.getLogger(__name__)
 
 VENUES = (*CONNECTED, SYNTHETIC_EXCHANGE)
+_REPLAY = "REPLAY"
 _SPANS_NAMED = 3
 _MOST_AT_ONCE = 4
 _SKEW_MS = 1000.0
@@ -106,7 +107,8 @@ class ExchangeManager:
         stored comes back. A timeframe that the venue does not have is made of a finer one.
 
         Args:
-            exchange_name: BINANCE (spot), BINANCE_UM (USD-M futures), DELTA, ZERODHA, DHAN or SAMPLE, any case.
+            exchange_name: BINANCE (spot), BINANCE_UM (USD-M futures), DELTA, ZERODHA, DHAN, REPLAY (files of a folder),
+                SAMPLE or CCXT:<id> (any venue of the library ccxt, by its id there), any case.
             symbol: Name of the market, such as BTCUSDT.
             timeframe: 1M 5M 15M 30M 1H 2H 4H 1D 1W; 1M is one minute.
             start_date, end_date: Datetime (naive = UTC, aware ones are converted), ISO string or ms UTC; a date without
@@ -258,10 +260,9 @@ class ExchangeManager:
         except BarwiseError as error:
             return _status(name, [Check("reachable", False, str(error))], None)
         latency = _since(began)
-        checks = [
-            Check("reachable", True, f"it answers in {latency:.0f} ms."),
-            _clock_check(server_time, sent, time.time() * 1000),
-        ]
+        checks = [Check("reachable", True, f"it answers in {latency:.0f} ms.")]
+        if name != _REPLAY:  # whose clock stands where its files end
+            checks.append(_clock_check(server_time, sent, time.time() * 1000))
         try:
             checks.append(venue.check_credentials())
         except BarwiseError as error:
@@ -270,7 +271,7 @@ class ExchangeManager:
 
     def _connection(self, name: str) -> _Connection:
         """The connection of a venue; another one where its addresses or keys have changed."""
-        environment = read_environment().part(name.partition("_")[0])
+        environment = read_environment().part(name.partition("_")[0].replace(":", "_"))
         with self._lock:
             connection = self._connections.get(name)
             if connection is None or connection.environment != environment:
@@ -306,7 +307,7 @@ class ExchangeManager:
                 span.end,
                 progress=progress,
                 archives=_archives(connection, timeframe),
-                limiter=connection.venue.client.limiter,
+                limiter=None if connection.venue.client is None else connection.venue.client.limiter,
             )
         except (APIError, CredentialError) as error:
             if missing[0].start + timeframe.ms > time.time() * 1000:
@@ -354,10 +355,11 @@ def known_venue(name: object) -> str:
         ConfigError: There is no such venue.
     """
     venue = name.strip().upper() if isinstance(name, str) else ""
-    if venue not in VENUES:
+    foreign = venue.startswith(FOREIGN_PREFIX) and venue.removeprefix(FOREIGN_PREFIX).isalnum()
+    if venue not in VENUES and not foreign:
         raise ConfigError(
             f"{name!r} is not a venue.{did_you_mean(venue, VENUES)}",
-            hint=f"use one of {', '.join(VENUES)}.",
+            hint=f"use one of {', '.join(VENUES)}, or CCXT:<id> for any venue of the library ccxt.",
         )
     return venue
 

@@ -17,15 +17,18 @@ _CLASSES = {
     "DELTA": ("barwise.exchange.delta", "Delta"),
     "ZERODHA": ("barwise.exchange.zerodha", "Zerodha"),
     "DHAN": ("barwise.exchange.dhan", "Dhan"),
+    "REPLAY": ("barwise.exchange.replay", "Replay"),
 }
 CONNECTED = tuple(_CLASSES)
+# Any other venue, by its id in the optional library ccxt.
+FOREIGN_PREFIX = "CCXT:"
 
 
 class Venue(Adapter, Protocol):
-    """An adapter of this package, which has one client, and in it the venue's limit, for all threads."""
+    """An adapter of this package: one client, and in it the venue's limit, for all threads; None where it has none."""
 
     @property
-    def client(self) -> "Client": ...
+    def client(self) -> "Client | None": ...
 
 
 class FundingVenue(Venue, Protocol):
@@ -38,7 +41,15 @@ class FundingVenue(Venue, Protocol):
 
 
 def capabilities_of(name: str) -> Capabilities:
-    """What a venue of `CONNECTED` offers."""
+    """What a venue of `CONNECTED` or of ccxt offers.
+
+    Raises:
+        ConfigError: ccxt is not installed or does not know the venue.
+    """
+    if name.startswith(FOREIGN_PREFIX):
+        from barwise.exchange import foreign
+
+        return foreign.capabilities_of(name)
     return cast("Capabilities", _class_of(name).capabilities)
 
 
@@ -52,11 +63,16 @@ def connect(
     """The adapter of a venue; nothing is asked yet.
 
     Raises:
-        ConfigError: An address of the environment is no http(s) address.
+        ConfigError: An address of the environment is no http(s) address, or the venue needs what is not there: REPLAY
+            its folder, CCXT:<id> the library.
     """
     for variable, value in environment.items():
         if variable.endswith("_URL") and "_WS_" not in variable and not value.startswith(("http://", "https://")):
             raise ConfigError(f"{variable} is not an http or https address.", hint=f"correct or remove {variable}.")
+    if name.startswith(FOREIGN_PREFIX):
+        from barwise.exchange.foreign import Foreign
+
+        return Foreign(name, environment, sleep=sleep, clock=clock)
     return cast("Venue", _class_of(name)(environment, sleep=sleep, clock=clock))
 
 
