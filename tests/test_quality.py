@@ -1,7 +1,7 @@
 """The audit finds what was put in, finds nothing in sound data, and says of the real files what their README says."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from barwise.data.candles import Candles
 from barwise.data.files import read_candles
-from barwise.data.quality import DataAudit, find_gaps, utc_text
+from barwise.data.quality import DataAudit, find_gaps, indian_market, utc_text
 from barwise.errors import DataError
 from barwise.timeframe import ALWAYS_OPEN, NSE, Timeframe
 from tests.conftest import shared_path
@@ -21,6 +21,7 @@ HOUR = 3_600_000
 MINUTE = 60_000
 NEW_YEAR = 1_735_689_600_000  # 2025-01-01 00:00 UTC
 MONDAY_OPEN = 1_736_135_100_000  # Monday 2025-01-06 09:15 IST
+NSE_DAYS = "_1d_20191001_20260821.parquet"
 EXCHANGES = {
     "binance_spot": "BINANCE",
     "binance_um": "BINANCE_UM",
@@ -277,6 +278,98 @@ def test_prints_outside_the_session_and_short_sessions_are_told() -> None:
     assert found.gaps.missing == 5  # the five bars that the session still had
 
 
+def days_of(*texts: str) -> dict[str, Any]:
+    """Daily bars of these days, as an Indian venue stamps them."""
+    midnights = np.array(texts, dtype="datetime64[ms]").astype(np.int64) - 330 * MINUTE
+    return {**market(len(texts)), "time": midnights}
+
+
+def indian_audit(columns: dict[str, Any], symbol: str, timeframe: str = "1D") -> DataAudit:
+    return Candles.of(columns, exchange="ZERODHA", symbol=symbol, timeframe=timeframe, audit="report").audit
+
+
+def test_a_session_without_a_bar_is_a_gap_that_names_its_date() -> None:
+    # Friday 2025-02-21, Tuesday 25th, Wednesday 26th is a holiday, Friday 28th: Monday and Thursday are missing.
+    columns = days_of("2025-02-21", "2025-02-25", "2025-02-28")
+    found = indian_audit(columns, "NSE:INFY")
+    assert kinds(found) == [("gaps", "warning")]
+    assert found.gaps.where == ((int(columns["time"][0]) + 72 * HOUR, 1), (int(columns["time"][2]) - 24 * HOUR, 1))
+    assert found.gaps.sessions == (date(2025, 2, 24), date(2025, 2, 27))
+    assert found.gaps.to_dict()["sessions"] == ["2025-02-24", "2025-02-27"]
+    assert "No bar at all on 2025-02-24, 2025-02-27 in India." in found.findings[0].message
+    assert Candles.of(columns, exchange="ZERODHA", timeframe="1D").gaps == found.gaps
+
+
+def test_holidays_of_the_table_are_expected_and_special_sessions_are_not() -> None:
+    assert indian_audit(days_of("2024-12-24", "2024-12-26"), "INFY").findings == ()  # Christmas
+    special = indian_audit(days_of("2024-01-19", "2024-01-23"), "INFY")  # Saturday a session, Monday a holiday
+    assert special.gaps.sessions == (date(2024, 1, 20),)
+    budget = indian_audit(days_of("2026-01-30", "2026-02-02"), "INFY")
+    assert budget.gaps.sessions == (date(2026, 2, 1),)
+
+
+def test_holidays_inside_a_long_break_are_not_counted() -> None:
+    found = indian_audit(days_of("2025-04-09", "2025-04-21"), "INFY")  # 10, 14 and 18 April are holidays
+    assert found.gaps.missing == 4
+    assert found.gaps.count == 1
+    assert [day.day for day in found.gaps.sessions] == [11, 15, 16, 17]
+
+
+def test_many_missing_sessions_are_named_in_short() -> None:
+    found = indian_audit(days_of("2025-06-02", "2025-06-16"), "INFY")
+    assert len(found.gaps.sessions) == 9
+    assert "2025-06-03, 2025-06-04, 2025-06-05, 2025-06-06, 2025-06-09, ... in India." in found.findings[0].message
+
+
+def test_a_session_without_a_bar_counts_the_bars_of_its_own_hours() -> None:
+    # Muhurat 2025-10-21 is 13:45 to 14:45; the day before and the day after next are whole sessions.
+    monday, thursday = (session_times([day]) for day in (287, 290))
+    found = indian_audit({**market(150), "time": np.concatenate([monday, thursday])}, "BSE:RELIANCE", "5M")
+    muhurat_open = int(monday[0]) + 24 * HOUR + 270 * MINUTE
+    assert found.gaps.where == ((muhurat_open, 12),)
+    assert found.gaps.sessions == (date(2025, 10, 21),)
+    regular = indian_audit({**market(150), "time": session_times([0, 2])}, "NSE:INFY", "5M")
+    assert regular.gaps.where == ((MONDAY_OPEN + 24 * HOUR, 75),)
+
+
+def test_a_year_that_the_table_does_not_know_is_said_and_forgiven() -> None:
+    found = indian_audit(days_of("2016-12-30", "2017-01-04", "2017-01-20"), "INFY")
+    assert kinds(found) == [("gaps", "warning"), ("unknown_years", "info")]
+    assert found.gaps.missing == 11  # the first break could be holidays; the second one is over 7 days, 11 weekdays
+    assert found.gaps.sessions == ()
+    assert found.findings[1].count == 3
+    assert "the calendar of NSE does not know, first 2016-12-29 18:30 UTC" in found.findings[1].message
+
+
+def test_a_break_across_the_first_known_year_is_judged_on_both_sides() -> None:
+    found = indian_audit(days_of("2017-12-28", "2018-01-03"), "INFY")
+    assert found.gaps.sessions == (date(2018, 1, 1), date(2018, 1, 2))
+    assert found.gaps.missing == 2
+    longer = indian_audit(days_of("2017-12-21", "2018-01-03"), "INFY")
+    assert longer.gaps.missing == 2 + 6
+    assert longer.gaps.where[0][0] == int(days_of("2017-12-22")["time"][0])
+
+
+def test_markets_without_a_table_keep_the_rule_of_the_longest_holiday() -> None:
+    assert indian_market("BINANCE", "BTCUSDT") is None
+    assert indian_market("ZERODHA", "CDS:USDINR25JANFUT") is None
+    assert indian_market("BSE", "RELIANCE") == ("BSE", None)
+    assert indian_audit(days_of("2025-02-21", "2025-02-25"), "CDS:USDINR25JANFUT").findings == ()
+    assert indian_audit(days_of("2010-01-04", "2010-01-06"), "CDS:USDINR25JANFUT").findings == ()
+
+
+def test_a_holiday_with_an_evening_session_is_expected_at_mcx() -> None:
+    assert indian_audit(days_of("2025-02-25", "2025-02-27"), "MCX:CARDAMOM25MARFUT").findings == ()
+    assert indian_audit(days_of("2025-02-24", "2025-02-26"), "MCX:GOLD25APRFUT").gaps.missing == 1
+
+
+def test_times_beyond_the_calendar_do_not_stop_the_audit() -> None:
+    far = {**market(2), "time": np.array([0, 40_000 * 365 * 24 * HOUR]) - 330 * MINUTE}
+    found = indian_audit(far, "INFY")
+    assert found.of_kind("unknown_years") is not None
+    assert found.gaps.count == 1
+
+
 # --------------------------------------------------------------------------------------------------------- real files
 
 
@@ -295,10 +388,14 @@ def real_files() -> list[dict[str, Any]]:
     ]
 
 
+def prefix_of(file: str) -> str:
+    """Where a file comes from, by its name."""
+    return next(prefix for prefix in EXCHANGES if file.startswith(prefix))
+
+
 @pytest.mark.parametrize("entry", real_files(), ids=lambda entry: entry["file"])
 def test_a_real_file_loads_with_the_audit_that_its_readme_states(market_data: Path, entry: dict[str, Any]) -> None:
-    exchange = next(name for prefix, name in EXCHANGES.items() if entry["file"].startswith(prefix))
-    candles = read_candles(market_data / entry["file"], exchange=exchange)
+    candles = read_candles(market_data / entry["file"], exchange=EXCHANGES[prefix_of(entry["file"])])
     found = candles.audit
     assert found.ok
     assert len(candles) == entry["bars"]
@@ -333,7 +430,33 @@ def test_the_unadjusted_bonus_issues_of_nse_are_flagged(market_data: Path) -> No
         assert when in outliers.message
     for quiet in ("SBIN", "INFY"):
         found = read_candles(market_data / f"nse_{quiet}_1d_20191001_20260821.parquet", exchange="NSE").audit
-        assert found.findings == ()
+        assert kinds(found) == [("gaps", "warning")]
+
+
+@pytest.mark.parametrize("symbol", ["HDFCBANK", "INFY", "NIFTYBEES", "RELIANCE", "SBIN"])
+def test_the_two_sessions_that_the_recorder_of_nse_missed_are_found(market_data: Path, symbol: str) -> None:
+    found = read_candles(market_data / f"nse_{symbol}_1d_20191001_20260821.parquet", exchange="NSE").audit
+    assert found.gaps.sessions == (date(2021, 11, 4), date(2022, 8, 8))
+    assert (found.gaps.count, found.gaps.missing) == (2, 2)
+    gaps = found.of_kind("gaps")
+    assert gaps is not None
+    assert "2021-11-04, 2022-08-08" in gaps.message
+    assert found.of_kind("unknown_years") is None
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        entry
+        for entry in real_files()
+        if EXCHANGES[prefix_of(entry["file"])] in ("NSE", "BSE", "DHAN") and not entry["file"].endswith(NSE_DAYS)
+    ],
+    ids=lambda entry: entry["file"],
+)
+def test_no_other_indian_file_lacks_a_session(market_data: Path, entry: dict[str, Any]) -> None:
+    candles = read_candles(market_data / entry["file"], exchange=EXCHANGES[prefix_of(entry["file"])])
+    assert candles.gaps.sessions == ()
+    assert candles.gaps == find_gaps(candles.time, candles.timeframe, candles.calendar)
 
 
 def test_the_two_prints_of_dhan_outside_the_session_are_flagged(market_data: Path) -> None:

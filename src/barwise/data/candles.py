@@ -27,6 +27,7 @@ from barwise.data.quality import (
     common_spacing,
     counted,
     find_gaps,
+    indian_market,
     length_text,
     utc_text,
 )
@@ -217,6 +218,7 @@ class Candles(Sequence[Candle]):
             self.bars,
             self.timeframe,
             self.calendar,
+            market=indian_market(self.exchange, self.symbol),
             quote_volume=self.quote_volume,
             now=None if now is None else instant_ms(now),
         )
@@ -230,7 +232,7 @@ class Candles(Sequence[Candle]):
     @cached_property
     def gaps(self) -> Gaps:
         """Bars that should be there by timeframe and calendar, and are not."""
-        return find_gaps(self.time, self.timeframe, self.calendar)
+        return find_gaps(self.time, self.timeframe, self.calendar, indian_market(self.exchange, self.symbol))
 
     @property
     def calendar(self) -> Calendar:

@@ -7,16 +7,19 @@ the numbers wrong and stop the work; warnings are facts of the market or of the 
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, Literal, TypeAlias
+from datetime import UTC, date, datetime
+from functools import cache
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from barwise.core.layout import Bars, BoolArray, FloatArray, IntArray
-from barwise.timeframe import DAY_MS, WEEK_MS, Calendar, Timeframe
+from barwise.timeframe import DAY_MS, WEEK_MS, Calendar, Timeframe, calendar_of
 
 Severity: TypeAlias = Literal["error", "warning", "info"]
+# Exchange and segment whose trading days are known: ("NSE", None), ("MCX", None), ("NSE", "derivatives").
+IndianMarket: TypeAlias = tuple[str, str | None]
 
 # A close-to-close move or a wick is an outlier beyond 20 robust standard deviations, but never below e^0.2 = 22 %: real
 # hours of BTC, ETH and SOL stay inside, crashes, bonus issues and misplaced decimal points do not.
@@ -27,8 +30,12 @@ _MAD_TO_SIGMA = 1.4826
 # No exchange holiday lasts longer; a longer break of a session market is missing data.
 LONGEST_HOLIDAY_DAYS = 7
 _GAPS_LISTED = 100
+_SESSIONS_NAMED = 5
 _FEW_BARS = 20
 _FIRST_WEEKDAY = np.datetime64("1970-01-01", "D")
+_DAY_ZERO = date(1970, 1, 1).toordinal()
+# Exchanges that are named themselves, not through a venue and the prefix of its symbol.
+_EXCHANGES_WITH_SESSIONS = ("NSE", "BSE")
 
 
 @dataclass(frozen=True)
@@ -72,12 +79,14 @@ class Gaps:
         missing: Bars missing in all of them.
         longest: Bars missing in the longest.
         where: (open of the first missing bar in ms UTC, bars missing) of the first 100 places.
+        sessions: Trading days without one bar, by the calendar of an Indian exchange; the first 100.
     """
 
     count: int = 0
     missing: int = 0
     longest: int = 0
     where: tuple[tuple[int, int], ...] = ()
+    sessions: tuple[date, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -86,6 +95,7 @@ class Gaps:
             "missing": self.missing,
             "longest": self.longest,
             "where": [{"start": start, "bars": bars} for start, bars in self.where],
+            "sessions": [day.isoformat() for day in self.sessions],
         }
 
 
@@ -162,36 +172,56 @@ def utc_text(time_ms: int) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S UTC" if moment.second else "%Y-%m-%d %H:%M UTC")
 
 
-def find_gaps(time: IntArray, timeframe: Timeframe, calendar: Calendar) -> Gaps:
+def indian_market(exchange: str, symbol: str) -> IndianMarket | None:
+    """Where the bars of a symbol are traded, if that is an exchange whose trading days the package knows."""
+    # The table and what reads it are loaded for Indian markets only: `import barwise` would take twice as long.
+    if calendar_of(exchange).always_open:
+        return None
+    from barwise.data.sessions import market_of
+
+    name = exchange.upper()
+    return (name, None) if name in _EXCHANGES_WITH_SESSIONS else market_of(exchange, symbol)
+
+
+def find_gaps(time: IntArray, timeframe: Timeframe, calendar: Calendar, market: IndianMarket | None = None) -> Gaps:
     """The bars missing between the first and the last.
 
     Around the clock every absent grid slot counts. Where a market has sessions, nights, weekends and holidays are not
-    gaps: only slots inside a session that lie between two bars of the same day count, and a break of more than
-    LONGEST_HOLIDAY_DAYS, which no holiday explains (its weekdays are counted as whole sessions).
+    gaps: slots inside a session that lie between two bars of the same day count, and sessions without one bar, which
+    the calendar of `market` knows. Where it does not know the days, a break of up to LONGEST_HOLIDAY_DAYS passes for
+    holidays, and of a longer one, which no holiday explains, the weekdays are counted as whole sessions.
 
     Args:
         time: Opens in ms UTC, ascending.
+        timeframe: Of the bars. Weeks are never shut, so that every absent one counts.
+        calendar: When the market trades.
+        market: See `indian_market`. None: no trading day is known.
     """
     if len(time) < 2:
         return Gaps()
     before, after = time[:-1], time[1:]
-    step = after - before
+    sessions: tuple[date, ...] = ()
     if calendar.always_open or timeframe.ms == WEEK_MS:
-        missing = np.maximum(step // timeframe.ms - 1, 0)
+        missing = np.maximum((after - before) // timeframe.ms - 1, 0)
         first_missing = before + timeframe.ms
     else:
-        missing, first_missing = _session_gaps(before, after, timeframe, calendar)
+        missing, first_missing = _session_gaps(before, after, timeframe, calendar, market)
+        if market is not None:
+            sessions = _add_absent_sessions(missing, first_missing, time, timeframe, calendar, market)
     places = np.flatnonzero(missing)
     if not len(places):
         return Gaps()
     where = tuple((int(first_missing[place]), int(missing[place])) for place in places[:_GAPS_LISTED])
-    return Gaps(len(places), int(missing[places].sum()), int(missing[places].max()), where)
+    return Gaps(len(places), int(missing[places].sum()), int(missing[places].max()), where, sessions)
 
 
 def _session_gaps(
-    before: IntArray, after: IntArray, timeframe: Timeframe, calendar: Calendar
+    before: IntArray, after: IntArray, timeframe: Timeframe, calendar: Calendar, market: IndianMarket | None
 ) -> tuple[IntArray, IntArray]:
-    """Missing bars and the open of the first one, for each pair of neighbours in a market with sessions."""
+    """Missing bars and the open of the first one, for each pair of neighbours in a market with sessions.
+
+    Days that the table of `market` knows are left out; they are not guessed from the length of a break.
+    """
     day_before = (before + calendar.utc_offset_ms) // DAY_MS
     day_after = (after + calendar.utc_offset_ms) // DAY_MS
     first_missing = before + timeframe.ms
@@ -210,6 +240,7 @@ def _session_gaps(
         weekdays = np.busday_count(
             _FIRST_WEEKDAY + (day_before[too_long] + 1).astype("timedelta64[D]"),
             _FIRST_WEEKDAY + day_after[too_long].astype("timedelta64[D]"),
+            holidays=[] if market is None else _known_days(market[0]).known,
         )
         missing[too_long] = weekdays * bars_of_a_day
         next_open = (day_before + 1) * DAY_MS + timeframe.grid_origin_ms(calendar)
@@ -217,11 +248,72 @@ def _session_gaps(
     return missing, first_missing
 
 
+class _KnownDays(NamedTuple):
+    """What the calendar of an exchange knows: days since 1970 with a session, and all days with an answer."""
+
+    sessions: IntArray
+    known: NDArray[np.datetime64]
+
+
+@cache
+def _known_days(exchange: str) -> _KnownDays:
+    from barwise.data.sessions import known_years, session_hours, sessions_between
+
+    years = known_years(exchange)
+    start, end = date(years[0], 1, 1), date(years[-1] + 1, 1, 1)
+    found = sessions_between(exchange, start, end)
+    # On a holiday with an evening session the agricultural contracts of MCX rest, and a symbol does not say what it is.
+    common = [day for day in found.days if exchange != "MCX" or session_hours(exchange, day, "agri") != ()]
+    known = np.setdiff1d(
+        np.arange(np.datetime64(start), np.datetime64(end)), np.array(found.unknown, dtype="datetime64[D]")
+    )
+    return _KnownDays(np.array(common, dtype="datetime64[D]").astype(np.int64), known)
+
+
+def _add_absent_sessions(
+    missing: IntArray,
+    first_missing: IntArray,
+    time: IntArray,
+    timeframe: Timeframe,
+    calendar: Calendar,
+    market: IndianMarket,
+) -> tuple[date, ...]:
+    """Put the sessions without one bar into the missing bars of each pair of neighbours; returns the first of them."""
+    days = (time + calendar.utc_offset_ms) // DAY_MS
+    sessions = _known_days(market[0]).sessions
+    sessions = sessions[(sessions > days[0]) & (sessions < days[-1])]
+    next_bar = np.searchsorted(days, sessions)
+    absent = days[next_bar] != sessions
+    for day, pair in zip(sessions[absent].tolist(), (next_bar[absent] - 1).tolist(), strict=True):
+        start, bars = _whole_session(day, timeframe, calendar, market)
+        first_missing[pair] = min(first_missing[pair], start) if missing[pair] else start
+        missing[pair] += bars
+    return tuple((_FIRST_WEEKDAY + sessions[absent][:_GAPS_LISTED]).tolist())
+
+
+def _whole_session(day: int, timeframe: Timeframe, calendar: Calendar, market: IndianMarket) -> tuple[int, int]:
+    """Open of the first bar, ms UTC, and number of bars of the session of a day, counted in days since 1970."""
+    if not timeframe.intraday:
+        return day * DAY_MS + timeframe.grid_origin_ms(calendar), 1
+    from barwise.data.sessions import session_hours
+
+    origin = day * DAY_MS + calendar.grid_origin_ms
+    # Hours that the table does not have are taken to be the regular ones.
+    hours = session_hours(market[0], date.fromordinal(day + _DAY_ZERO), market[1])
+    slots = {
+        slot
+        for opens, closes in hours or ((origin, origin + calendar.session_ms),)
+        for slot in range((opens - origin) // timeframe.ms, -((origin - closes) // timeframe.ms))
+    }
+    return origin + min(slots) * timeframe.ms, len(slots)
+
+
 def audit(
     bars: Bars,
     timeframe: Timeframe,
     calendar: Calendar,
     *,
+    market: IndianMarket | None = None,
     quote_volume: FloatArray | None = None,
     now: int | None = None,
 ) -> DataAudit:
@@ -231,6 +323,7 @@ def audit(
         bars: Columns of one length, in the order in which they came.
         timeframe: What the bars are said to be.
         calendar: When the market trades.
+        market: See `indian_market`; with it, sessions without one bar are found.
         quote_volume: Traded money per bar, where the data has it.
         now: The present in ms UTC; with it, bars that have not closed yet are found. Never taken from the clock here.
     """
@@ -249,9 +342,11 @@ def audit(
             findings += _check_closed(time, timeframe, calendar, now)
         if not any(finding.severity == "error" for finding in findings):
             findings += _check_outliers(bars)
-    gaps = find_gaps(time, timeframe, calendar) if ascending else Gaps()
+    gaps = find_gaps(time, timeframe, calendar, market) if ascending else Gaps()
     if gaps.count:
         findings.append(_gap_finding(gaps, calendar))
+    if market is not None and timeframe.ms < WEEK_MS:
+        findings += _check_years(time, calendar, market[0])
     return DataAudit(len(time), int(time.min()), int(time.max()), tuple(findings), gaps)
 
 
@@ -635,11 +730,46 @@ def _outlier_limit(values: FloatArray) -> float:
 def _gap_finding(gaps: Gaps, calendar: Calendar) -> Finding:
     start, bars = max(gaps.where, key=lambda place: place[1])
     inside = "" if calendar.always_open else " inside sessions"
+    hint = "exchange outages are real; if the source has these bars, fetch them again."
+    whole = ""
+    if gaps.sessions:
+        from barwise.data.sessions import as_of
+
+        more = ", ..." if len(gaps.sessions) > _SESSIONS_NAMED else ""
+        whole = f" No bar at all on {', '.join(map(str, gaps.sessions[:_SESSIONS_NAMED]))}{more} in India."
+        hint = (
+            f"the exchange traded on these days by its calendar of {as_of()}; only what nobody traded has no bar then. "
+            "If the source has these bars, fetch them again."
+        )
     return _warning(
         "gaps",
         gaps.count,
         gaps.where[0][0],
         f"{counted(gaps.count, 'gap')}{inside} of {counted(gaps.missing, 'bar')} in all, first "
-        f"{utc_text(gaps.where[0][0])}, longest {counted(bars, 'bar')} from {utc_text(start)}.",
-        "exchange outages are real; if the source has these bars, fetch them again.",
+        f"{utc_text(gaps.where[0][0])}, longest {counted(bars, 'bar')} from {utc_text(start)}.{whole}",
+        hint,
     )
+
+
+def _check_years(time: IntArray, calendar: Calendar, exchange: str) -> list[Finding]:
+    """Bars in years whose holidays the calendar does not have."""
+    from barwise.data.sessions import known_years
+
+    days = (time + calendar.utc_offset_ms) // DAY_MS
+    years = (_FIRST_WEEKDAY + days.astype("timedelta64[D]")).astype("datetime64[Y]").astype(np.int64) + 1970
+    known = known_years(exchange)
+    unknown = np.flatnonzero(~np.isin(years, known))
+    if not len(unknown):
+        return []
+    first = int(time[unknown[0]])
+    return [
+        Finding(
+            "unknown_years",
+            "info",
+            len(unknown),
+            first,
+            f"{counted(len(unknown), 'bar')} in years that the calendar of {exchange} does not know, first "
+            f"{utc_text(first)}: breaks of up to {LONGEST_HOLIDAY_DAYS} days pass for holidays there.",
+            f"it has {known[0]} to {known[-1]}; a newer version of this package may have more.",
+        )
+    ]

@@ -44,7 +44,7 @@ from barwise.data.parts import (
     sweep,
     without,
 )
-from barwise.data.quality import find_gaps, utc_text
+from barwise.data.quality import find_gaps, indian_market, utc_text
 from barwise.errors import DataError, did_you_mean
 from barwise.timeframe import DAY_MS, Timeframe, calendar_of
 
@@ -344,7 +344,7 @@ class CandleStore:
         parts = parts_of(folder)
         if not parts or not len(time := read_parts(parts, None, names=())["time"]):
             return None
-        gaps = find_gaps(time, Timeframe(folder.name), calendar_of(exchange))
+        gaps = find_gaps(time, Timeframe(folder.name), calendar_of(exchange), indian_market(exchange, symbol))
         descriptions = [describe(part) for part in parts]
         corrected = parts_of(folder / CORRECTIONS_FOLDER)
         return Series(
