@@ -22,6 +22,7 @@ from barwise import __version__
 from barwise.cli.backtest import backtest, run
 from barwise.cli.data import data
 from barwise.cli.doctor import doctor
+from barwise.cli.login import login
 from barwise.cli.options import Home, use_home
 from barwise.cli.venues import exchanges, fetch
 from barwise.errors import BarwiseError, did_you_mean
@@ -58,6 +59,7 @@ app.command("run")(run)
 app.command("backtest")(backtest)
 app.command("fetch")(fetch)
 app.command("exchanges")(exchanges)
+app.command("login")(login)
 app.command("doctor")(doctor)
 app.add_typer(data, name="data")
 

@@ -167,7 +167,9 @@ def _plain_frame(candles: Candles) -> "pl.DataFrame":
     return candles.to_polars().with_columns(pl.col("time").cast(pl.Int64))
 
 
-def write_atomically(path: str | Path, content: bytes | str | Callable[[IO[bytes]], object]) -> Path:
+def write_atomically(
+    path: str | Path, content: bytes | str | Callable[[IO[bytes]], object], *, mode: int | None = None
+) -> Path:
     """Write a file so that it is there whole or not at all, whenever the process or the machine stops.
 
     A temporary file in the same folder is written, flushed to the disk and renamed over the target; then the folder is
@@ -176,6 +178,7 @@ def write_atomically(path: str | Path, content: bytes | str | Callable[[IO[bytes
     Args:
         path: The file.
         content: Bytes, text (written as UTF-8), or a function that writes to the open binary file it is given.
+        mode: Permissions, set before anything is written; None = the usual ones.
 
     Raises:
         DataError: The file system refuses; nothing is left behind.
@@ -186,6 +189,8 @@ def write_atomically(path: str | Path, content: bytes | str | Callable[[IO[bytes
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("xb") as file:
+                if mode is not None:
+                    temporary.chmod(mode)
                 if callable(content):
                     content(file)
                 else:

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from dotenv import dotenv_values
 
+from barwise.data.files import write_atomically
 from barwise.errors import ConfigError
 from barwise.obs import CREDENTIALS, hide, home_folder
 
@@ -83,6 +84,24 @@ def read_environment() -> Environment:
     hide(*(found[name].strip() for name in CREDENTIALS))
     values = {name: value for name, value in found.items() if value.strip()}
     return Environment(values | {"BARWISE_HOME": str(home_folder())})
+
+
+def write_credential(name: str, value: str) -> Path:
+    """Put one credential into config/.env of the home folder, which only its owner may read afterwards.
+
+    The other lines of the file stay as they are; the file is replaced whole or not at all.
+
+    Raises:
+        ConfigError: The file is there and cannot be read.
+        DataError: It cannot be written.
+    """
+    hide(value)
+    path = home_folder() / "config" / ".env"
+    _written(path)  # says what is wrong with a file that is no text
+    lines = path.read_text(encoding="utf-8-sig").splitlines() if path.is_file() else []
+    kept = [line for line in lines if line.partition("=")[0].removeprefix("export ").strip() != name]
+    write_atomically(path, "\n".join([*kept, f"{name}={value}", ""]), mode=0o600)
+    return path
 
 
 def _written(path: Path) -> Mapping[str, str | None]:
