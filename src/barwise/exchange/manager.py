@@ -18,7 +18,7 @@ from barwise.data.parts import on_grid
 from barwise.data.quality import utc_text
 from barwise.data.sessions import label_gap, market_of
 from barwise.data.store import CandleStore, Span
-from barwise.data.synthetic import sample_candles, sample_symbols
+from barwise.data.synthetic import sample_candles
 from barwise.errors import APIError, BarwiseError, ConfigError, CredentialError, DataError, did_you_mean
 from barwise.exchange.archives import archives_pay_off
 from barwise.exchange.base import Check, Market, Page
@@ -31,6 +31,7 @@ from barwise.exchange.download import (
     download,
     source_timeframe,
 )
+from barwise.exchange.sample import Sample
 from barwise.exchange.venues import CONNECTED, FOREIGN_PREFIX, FundingVenue, Venue, capabilities_of, connect
 from barwise.obs import home_folder, redact
 from barwise.timeframe import Timeframe, calendar_of
@@ -227,12 +228,9 @@ class ExchangeManager:
             CredentialError, APIError, RateLimitError: As the venue answers.
         """
         name, symbol = known_venue(exchange_name), identity_text(symbol, "symbol")
-        if name != SYNTHETIC_EXCHANGE:
-            return self._connection(name).venue.market(symbol)
-        known = {sample.name: sample for sample in sample_symbols()}
-        if symbol not in known:
-            raise DataError(f"SAMPLE has no market {symbol}.{did_you_mean(symbol, known)}", hint=", ".join(known))
-        return Market(symbol, known[symbol].tick_size, known[symbol].lot_size, status="SYNTHETIC")
+        if name == SYNTHETIC_EXCHANGE:
+            return Sample().market(symbol)
+        return self._connection(name).venue.market(symbol)
 
     def validate_connectivity(self, exchange_name: str) -> dict[str, Any]:
         """Whether candles of a venue can be had: it answers, its clock is ours, the key works where there is one.
@@ -249,9 +247,7 @@ class ExchangeManager:
         name = known_venue(exchange_name)
         began = time.perf_counter()
         if name == SYNTHETIC_EXCHANGE:
-            sample_candles(start="2024-01-01", end="2024-01-02")
-            symbols = ", ".join(symbol.name for symbol in sample_symbols())
-            made = Check("candles", True, f"made on this machine, SYNTHETIC; its symbols: {symbols}.")
+            made = Sample().check_credentials()
             return _status(name, [made], _since(began))
         try:
             venue = self._connection(name).venue
