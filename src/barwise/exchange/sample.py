@@ -1,6 +1,6 @@
 """SAMPLE as a venue: the synthetic market behind the interface of all others.
 
-Whoever works on downloads has a venue that is always there. The manager stores none of its candles: they can be made anew.
+Whoever works on downloads has a venue that is always there. The manager stores none of its candles.
 """
 
 import time
