@@ -18,6 +18,7 @@ from barwise.core.kernel import simulate
 from barwise.core.layout import (
     FILL,
     NO_EVENT,
+    NO_RECORDS,
     PROGRAM,
     SUMMARY,
     TRADE,
@@ -42,13 +43,6 @@ _DEFAULT_ANCHOR_PERIOD = 20
 _DEFAULT_RISK_PERIOD = 14
 # Fills per program that fit without a second run of the kernel; more only cost that second run.
 _FILLS_PER_PROGRAM = 4
-_NOTHING = Records(
-    np.empty(0, PROGRAM),
-    np.empty(0, FILL),
-    np.empty(0, TRADE),
-    np.empty(0),
-    np.empty(0),
-)
 
 
 def backtest(
@@ -151,7 +145,7 @@ class BacktestEngine:
                     self._params[reading],
                     start,
                     stop,
-                    _NOTHING,
+                    NO_RECORDS,
                     band[reading],
                 )
         return BacktestResult(

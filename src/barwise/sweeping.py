@@ -20,14 +20,11 @@ from barwise.core import metrics
 from barwise.core.figures import YEAR_MS
 from barwise.core.kernel import simulate_rows
 from barwise.core.layout import (
-    FILL,
     NO_EVENT,
+    NO_RECORDS,
     PLAN,
-    PROGRAM,
     SUMMARY,
-    TRADE,
     FloatArray,
-    Records,
     event_codes,
 )
 from barwise.engine import (
@@ -54,13 +51,6 @@ _BATCH = 8192
 _SHARES_PER_THREAD = 8
 _GRID_EXAMPLE = 'for example grid={"ema_fast": range(5, 30)}.'
 _COLUMN_TYPES: dict[Any, Any] = {int: np.int64, float: np.float64, bool: np.bool_}
-_NOTHING = Records(
-    np.empty(0, PROGRAM),
-    np.empty(0, FILL),
-    np.empty(0, TRADE),
-    np.empty(0),
-    np.empty(0),
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,7 +186,7 @@ def _run(
         while (first := next(shares) * share) < n_rows:
             simulate_rows(
                 prepared.market, planned.lines, planned.plans, planned.event_bars, planned.event_codes,
-                planned.plan_of_row, params, stop, first, min(first + share, n_rows), _NOTHING, summaries,
+                planned.plan_of_row, params, stop, first, min(first + share, n_rows), NO_RECORDS, summaries,
             )  # fmt: skip
 
     if threads == 1 or n_rows == 1:
@@ -296,11 +286,6 @@ def _column(owner: type[Strategy], name: str, values: Any) -> Any:
     return column
 
 
-def _shares_plans(owner: type[Strategy]) -> bool:
-    """The class has a `plan_rows` of its own."""
-    return "plan_rows" in {name for kind in owner.__mro__ if kind not in Strategy.__mro__ for name in vars(kind)}
-
-
 def _plan_rows(
     strategy: Strategy,
     prepared: Prepared,
@@ -309,7 +294,7 @@ def _plan_rows(
     trade_from: int | None,
 ) -> PlanRows:
     """Plans of a batch: by the strategy's own shared method, or one plan per distinct set of signal parameters."""
-    if size > 1 and type(strategy).plan_rows.__func__ is not Strategy.plan_rows.__func__:  # type: ignore[attr-defined]
+    if size > 1:
         full = _full_columns(strategy, varied, size)
         planned = type(strategy).plan_rows(prepared.candles.bars, prepared.session_vwap, full)
         if planned is not None:

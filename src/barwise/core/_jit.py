@@ -12,16 +12,11 @@ import hashlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 import numba
 
-if TYPE_CHECKING:
-    prange = range
-else:
-    prange = numba.prange
-
-__all__ = ["Compiled", "compiled_cache_is_cold", "njit", "prange"]
+__all__ = ["Compiled", "compiled_cache_is_cold", "njit"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,29 +32,17 @@ class Compiled(Protocol[P, R_co]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 
 
-@overload
-def njit(function: Callable[P, R], /) -> Compiled[P, R]: ...
-@overload
-def njit(*, parallel: bool = False) -> Callable[[Callable[P, R]], Compiled[P, R]]: ...
-def njit(function: Callable[..., Any] | None = None, /, *, parallel: bool = False) -> Any:
-    """Compile a function at its first call, and store the machine code for later processes.
-
-    Args:
-        function: The function, where the decorator is used without parentheses.
-        parallel: Spread `prange` loops over the cores.
-    """
-    if function is None:
-        return lambda decorated: _compile(decorated, parallel)
-    return _compile(function, parallel)
+def njit(function: Callable[P, R]) -> Compiled[P, R]:
+    """Compile a function at its first call, and store the machine code for later processes."""
+    return cast("Compiled[P, R]", _compile(function))
 
 
-def _compile(function: Callable[..., Any], parallel: bool) -> Any:
+def _compile(function: Callable[..., Any]) -> Any:
     # error_model "numpy": a division by zero is inf or NaN, as in the arrays around it, and costs no branch.
     options: dict[str, Any] = {
         "error_model": "numpy",
         "nogil": True,
         "fastmath": False,
-        "parallel": parallel,
     }
     try:
         dispatcher = numba.njit(cache=True, **options)(function)

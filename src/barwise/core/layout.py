@@ -280,6 +280,9 @@ class Records(NamedTuple):
     low_mark: FloatArray  # the same at the worst price the position provably saw within the bar
 
 
+# For a run of which the summary alone is wanted.
+NO_RECORDS = Records(np.empty(0, PROGRAM), np.empty(0, FILL), np.empty(0, TRADE), np.empty(0), np.empty(0))
+
 # Event codes: bits 0-1 hold the entry side + 1, bit 2 closes a long, bit 3 closes a short.
 CLOSE_LONG = 4
 CLOSE_SHORT = 8
