@@ -24,7 +24,7 @@ import numpy as np
 
 from barwise.config import ExecutionConfig
 from barwise.core.kernel import simulate
-from barwise.core.layout import FILL, PROGRAM, SUMMARY, TRADE, Records
+from barwise.core.layout import FILL, PROGRAM, SUMMARY, TRADE, Records, fresh_states
 from barwise.data.candles import Candles
 from barwise.data.synthetic import sample_candles
 from barwise.engine import BacktestEngine, complete_plan, kernel_orders
@@ -93,8 +93,8 @@ def kernel_times() -> list[dict[str, float]]:
         records = Records(
             np.zeros(room, PROGRAM), np.zeros(8 * room, FILL), np.zeros(room, TRADE), np.empty(bars), np.empty(bars)
         )
-        summary = np.zeros(1, SUMMARY)[0]
-        once = median_us(lambda: simulate(prepared.market, orders, params, 199, bars, records, summary))  # noqa: B023
+        summary, fresh = np.zeros(1, SUMMARY)[0], fresh_states(1)[0]
+        once = median_us(lambda: simulate(prepared.market, orders, params, 199, bars, records, summary, fresh, True))  # noqa: B023
         found.append({"bars": bars, "us": once, "ns_per_bar": once * 1e3 / bars, "trades": int(summary["trades"])})
     return found
 

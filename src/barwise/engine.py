@@ -26,6 +26,7 @@ from barwise.core.layout import (
     Orders,
     Records,
     event_codes,
+    fresh_states,
 )
 from barwise.data.candles import Candles
 from barwise.errors import ConfigError, DataError
@@ -147,6 +148,8 @@ class BacktestEngine:
                     stop,
                     NO_RECORDS,
                     band[reading],
+                    fresh_states(1)[0],
+                    True,
                 )
         return BacktestResult(
             prepared=self.prepared,
@@ -181,6 +184,8 @@ class BacktestEngine:
                 stop,
                 records,
                 summary[0],
+                fresh_states(1)[0],
+                True,
             )
             if summary["fills"][0] <= fills:
                 break

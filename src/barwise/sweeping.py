@@ -26,6 +26,7 @@ from barwise.core.layout import (
     SUMMARY,
     FloatArray,
     event_codes,
+    fresh_states,
 )
 from barwise.engine import (
     announce_compilation,
@@ -187,6 +188,7 @@ def _run(
             simulate_rows(
                 prepared.market, planned.lines, planned.plans, planned.event_bars, planned.event_codes,
                 planned.plan_of_row, params, stop, first, min(first + share, n_rows), NO_RECORDS, summaries,
+                fresh_states(1), True,
             )  # fmt: skip
 
     if threads == 1 or n_rows == 1:

@@ -58,17 +58,22 @@ _DUST = 1e-9
 
 @njit
 def simulate(  # type: ignore[no-untyped-def]
-    market: Market, orders: Orders, p, start: int, stop: int, records: Records, summary
+    market: Market, orders: Orders, p, start: int, stop: int, records: Records, summary, state, close: bool
 ) -> None:
-    """Run one row of parameters over the signal bars start .. stop-1.
+    """Run one row of parameters over the signal bars start .. stop-1, from their beginning or from a saved state.
+
+    Stopping with `close` False and going on from the state is the same as never having stopped, to the bit.
 
     Args:
         market, orders: See `layout`; bars left of `start` are warm-up and are never read.
         p: One record of PARAMS.
         start: First signal bar whose signal may be used (trade_from).
-        stop: One past the last signal bar; an open position is closed at the last close before it.
+        stop: One past the last signal bar.
         records: Where programs, fills, trades and equity go; empty arrays keep nothing.
-        summary: One record of SUMMARY, overwritten.
+        summary: One record of SUMMARY; overwritten, or continued where the state is one to go on from.
+        state: One record of STATE; `bar` -1 starts fresh.
+        close: Close an open position at the last close before `stop` and leave the state alone (section 7), or keep
+            everything open and save the state.
     """
     act, signal_close = market.act, market.signal_close
     opens, highs, lows, closes = market.open, market.high, market.low, market.close
@@ -83,83 +88,67 @@ def simulate(  # type: ignore[no-untyped-def]
     allow_long, allow_short = p.allow_long != 0, p.allow_short != 0
     has_funding, wants_equity = fundings.shape[0] > 0, equity_out.shape[0] > 0
     n_events = event_bar.shape[0]
-    last_bar = act[stop - 1] - 1
+    last_bar = act[stop - 1] - 1 if close else -1
 
     summary.bars = stop - start
-    summary.status = _COMPLETED
-    summary.programs = 0
-    summary.programs_filled = 0
-    summary.fills = 0
-    summary.maker_fills = 0
-    summary.trades = 0
-    summary.wins = 0
-    summary.losses = 0
-    summary.ambiguous = 0
-    summary.net_pnl = 0.0
-    summary.gross_pnl = 0.0
-    summary.fees = 0.0
-    summary.slippage = 0.0
-    summary.funding = 0.0
-    summary.win_pnl = 0.0
-    summary.loss_pnl = 0.0
-    summary.trade_square = 0.0
-    summary.r_sum = 0.0
-    summary.r_square = 0.0
-    summary.turnover = 0.0
+    if state.bar < 0:
+        summary.status = _COMPLETED
+        summary.programs = 0
+        summary.programs_filled = 0
+        summary.fills = 0
+        summary.maker_fills = 0
+        summary.trades = 0
+        summary.wins = 0
+        summary.losses = 0
+        summary.ambiguous = 0
+        summary.net_pnl = 0.0
+        summary.gross_pnl = 0.0
+        summary.fees = 0.0
+        summary.slippage = 0.0
+        summary.funding = 0.0
+        summary.win_pnl = 0.0
+        summary.loss_pnl = 0.0
+        summary.trade_square = 0.0
+        summary.r_sum = 0.0
+        summary.r_square = 0.0
+        summary.turnover = 0.0
 
     # The account.
-    cash = p.initial_capital
-    equity = cash
-    peak = cash
-    max_drawdown = 0.0
-    max_drawdown_money = 0.0
-    s1 = 0.0
-    s2 = 0.0
-    s3 = 0.0
-    s4 = 0.0
-    down1 = 0.0
-    down2 = 0.0
-    bars_in_position = 0
-    written = start  # equity is written up to here
-    ruined = False
-
+    cash, equity, peak = state.cash, state.equity, state.peak
+    max_drawdown, max_drawdown_money = state.max_drawdown, state.max_drawdown_money
+    s1, s2, s3, s4, down1, down2 = state.s1, state.s2, state.s3, state.s4, state.down1, state.down2
+    bars_in_position, written = state.bars_in_position, state.written
+    ruined = state.ruined != 0
     # The position; q == 0 is flat. The side d and the unit A are those of its program.
-    q = 0.0
-    d = 0.0
-    E = 0.0
-    cost = 0.0
-    A = 0.0
-    B = 0.0
-    T = np.nan
-    target_dropped = False
-    stop0 = 0.0
-    trail = 0.0
-    trail_kind = _TRAILING_STOP
-    S = 0.0
-    initial_risk = 0.0
-    best = 0.0
-    worst = 0.0
-    entry_bar = 0
-    entry_signal_bar = 0
-    entry_fees = 0.0
-    slippage_paid = 0.0
-    funding_paid = 0.0
-    ambiguous = False
-    program_row = 0
-
+    q, d, E, cost, A, B, T = state.q, state.d, state.E, state.cost, state.A, state.B, state.T
+    stop0, S, trail, trail_kind, initial_risk = state.stop0, state.S, state.trail, state.trail_kind, state.initial_risk
+    best, worst, entry_bar = state.best, state.worst, state.entry_bar
+    entry_signal_bar, program_row = state.entry_signal_bar, state.program_row
+    entry_fees, slippage_paid, funding_paid = state.entry_fees, state.slippage_paid, state.funding_paid
+    target_dropped, ambiguous = state.target_dropped != 0, state.ambiguous != 0
     # The entry program; tier 0 is none at work.
-    working = False
-    R = 0.0
-    rest = 0.0
-    filled = 0.0
-    mean_entry = 0.0
-    tier = 0
-    tier_left = 0
-    fresh_order = False
-    P2 = 0.0
+    R, rest, filled, mean_entry = state.R, state.rest, state.filled, state.mean_entry
+    P2, tier, tier_left = state.P2, state.tier, state.tier_left
+    working, fresh_order = state.working != 0, state.fresh_order != 0
+    k = state.bar
+    if k < 0:
+        k = start
+        written = start  # equity is written up to here
+        cash = p.initial_capital
+        equity = cash
+        peak = cash
+    elif ruined:
+        k = stop
 
+    # The first event that is not over; a resumed run may have thousands behind it.
     event = 0
-    k = start
+    after = n_events
+    while event < after:
+        middle = (event + after) // 2
+        if event_bar[middle] < k:
+            event = middle + 1
+        else:
+            after = middle
     while k < stop - 1:
         # -- 4. While flat with no program at work nothing can happen before the next signal.
         while event < n_events and event_bar[event] < k:
@@ -531,7 +520,7 @@ def simulate(  # type: ignore[no-untyped-def]
             summary.status = _RUINED
             break
 
-    if wants_equity:
+    if wants_equity and close:
         while written < stop:
             equity_out[written - start] = equity
             low_out[written - start] = equity
@@ -546,12 +535,30 @@ def simulate(  # type: ignore[no-untyped-def]
     summary.downside_square = down2
     summary.max_drawdown = max_drawdown
     summary.max_drawdown_money = max_drawdown_money
+    if not close:
+        # Bars that were jumped over while flat are done; the bar before `stop` still has a signal to act on.
+        state.bar = stop - 1
+        state.cash, state.equity, state.peak = cash, equity, peak
+        state.max_drawdown, state.max_drawdown_money = max_drawdown, max_drawdown_money
+        state.s1, state.s2, state.s3, state.s4, state.down1, state.down2 = s1, s2, s3, s4, down1, down2
+        state.bars_in_position, state.written = bars_in_position, written
+        state.ruined = ruined
+        state.q, state.d, state.E, state.cost, state.A, state.B, state.T = q, d, E, cost, A, B, T
+        state.stop0, state.S, state.trail = stop0, S, trail
+        state.trail_kind, state.initial_risk = trail_kind, initial_risk
+        state.best, state.worst, state.entry_bar = best, worst, entry_bar
+        state.entry_signal_bar, state.program_row = entry_signal_bar, program_row
+        state.entry_fees, state.slippage_paid, state.funding_paid = entry_fees, slippage_paid, funding_paid
+        state.target_dropped, state.ambiguous = target_dropped, ambiguous
+        state.R, state.rest, state.filled, state.mean_entry = R, rest, filled, mean_entry
+        state.P2, state.tier, state.tier_left = P2, tier, tier_left
+        state.working, state.fresh_order = working, fresh_order
 
 
 @njit
 def simulate_rows(  # type: ignore[no-untyped-def]
     market: Market, lines, plans, event_bars, event_codes, plan_of_row, params, stop: int, first: int, last: int,
-    nothing: Records, summaries,
+    nothing: Records, summaries, states, close: bool,
 ) -> None:  # fmt: skip
     """Run the rows first .. last-1 of a sweep, without records; threads take ranges of rows and release the GIL.
 
@@ -560,7 +567,8 @@ def simulate_rows(  # type: ignore[no-untyped-def]
         plans: PLAN records.
         event_bars, event_codes: The events of all plans, one plan after the other.
         plan_of_row: Which plan a row runs, int64 [rows].
-        params, summaries: PARAMS and SUMMARY records, one per row.
+        params, summaries, states: PARAMS, SUMMARY and STATE records, one per row; where all rows start fresh and close,
+            one state does for all.
         nothing: Records with empty arrays.
     """
     for row in range(first, last):
@@ -574,4 +582,5 @@ def simulate_rows(  # type: ignore[no-untyped-def]
             lines[plan.vwap_line],
             lines[plan.risk_line],
         )
-        simulate(market, orders, params[row], plan.start, stop, nothing, summaries[row])
+        state = states[min(row, states.shape[0] - 1)]
+        simulate(market, orders, params[row], plan.start, stop, nothing, summaries[row], state, close)

@@ -242,6 +242,61 @@ SUMMARY = np.dtype(
 )
 
 
+# Where a run stands between two bars: what the kernel needs, besides the SUMMARY so far, to go on as if it had never
+# stopped. Names are the kernel's own.
+STATE = np.dtype(
+    [
+        ("bar", np.int64),  # signal bar whose signal is acted on next; -1 = nothing has run yet
+        ("cash", np.float64),
+        ("equity", np.float64),
+        ("peak", np.float64),
+        ("max_drawdown", np.float64),
+        ("max_drawdown_money", np.float64),
+        ("s1", np.float64),
+        ("s2", np.float64),
+        ("s3", np.float64),
+        ("s4", np.float64),
+        ("down1", np.float64),
+        ("down2", np.float64),
+        ("q", np.float64),
+        ("d", np.float64),
+        ("E", np.float64),
+        ("cost", np.float64),
+        ("A", np.float64),
+        ("B", np.float64),
+        ("T", np.float64),
+        ("stop0", np.float64),
+        ("trail", np.float64),
+        ("S", np.float64),
+        ("initial_risk", np.float64),
+        ("best", np.float64),
+        ("worst", np.float64),
+        ("entry_fees", np.float64),
+        ("slippage_paid", np.float64),
+        ("funding_paid", np.float64),
+        ("R", np.float64),
+        ("rest", np.float64),
+        ("filled", np.float64),
+        ("mean_entry", np.float64),
+        ("P2", np.float64),
+        ("bars_in_position", np.int64),
+        ("written", np.int64),
+        ("trail_kind", np.int64),
+        ("entry_bar", np.int64),
+        ("entry_signal_bar", np.int64),
+        ("program_row", np.int64),
+        ("tier", np.int64),
+        ("tier_left", np.int64),
+        ("ruined", np.int8),
+        ("target_dropped", np.int8),
+        ("ambiguous", np.int8),
+        ("working", np.int8),
+        ("fresh_order", np.int8),
+    ],
+    align=True,
+)
+
+
 class Market(NamedTuple):
     """Execution bars as the kernel reads them, and how they nest in the signal bars.
 
@@ -282,6 +337,15 @@ class Records(NamedTuple):
 
 # For a run of which the summary alone is wanted.
 NO_RECORDS = Records(np.empty(0, PROGRAM), np.empty(0, FILL), np.empty(0, TRADE), np.empty(0), np.empty(0))
+
+
+
+def fresh_states(rows: int) -> RecordArray:
+    """STATE records of runs that have not begun."""
+    states = np.zeros(rows, STATE)
+    states["bar"] = -1
+    return states
+
 
 # Event codes: bits 0-1 hold the entry side + 1, bit 2 closes a long, bit 3 closes a short.
 CLOSE_LONG = 4
