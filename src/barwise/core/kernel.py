@@ -73,7 +73,8 @@ def simulate(  # type: ignore[no-untyped-def]
         summary: One record of SUMMARY; overwritten, or continued where the state is one to go on from.
         state: One record of STATE; `bar` -1 starts fresh.
         close: Close an open position at the last close before `stop` and leave the state alone (section 7), or keep
-            everything open and save the state.
+            everything open and save the state. A saved run can only be closed at a later execution bar: act[stop - 1]
+            must have grown since.
     """
     act, signal_close = market.act, market.signal_close
     opens, highs, lows, closes = market.open, market.high, market.low, market.close
