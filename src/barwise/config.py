@@ -150,10 +150,14 @@ class TradeRules(Parameters):
     hybrid_tier2_timeout: int = Int(3, low=0, high=1000, stage="7.3", help="bars tier 2 works; 0 = skipped")
     hybrid_tier3_timeout: int = Int(4, low=0, high=1000, stage="7.3", help="bars tier 3 works; 0 = skipped")
     hybrid_tier4_timeout: int = Int(1, low=0, high=1000, stage="7.3", help="bars tier 4 works; 0 = skipped")
-    ema_touch_tolerance: float = Float(0.0015, low=-0.5, high=0.5, help="tier 1: how far beyond the anchor it bids")
-    tier2_limit_offset_atr: float = Float(0.1, help="tier 2: how far behind the close it bids")
-    tier3_vwap_band_atr: float = Float(1.0, low=0.0, help="tier 3: how far beyond the session VWAP it buys")
-    max_chase_atr: float = Float(1.5, low=0.0, help="tiers 3 and 4: stand down beyond this run from the signal")
+    ema_touch_tolerance: float = Float(
+        0.0015, low=-0.5, high=0.5, stage="", help="tier 1: how far beyond the anchor it bids"
+    )
+    tier2_limit_offset_atr: float = Float(0.1, stage="", help="tier 2: how far behind the close it bids")
+    tier3_vwap_band_atr: float = Float(1.0, low=0.0, stage="", help="tier 3: how far beyond the session VWAP it buys")
+    max_chase_atr: float = Float(
+        1.5, low=0.0, stage="", help="tiers 3 and 4: stand down beyond this run from the signal"
+    )
     exit_on_opposite_signal: bool = Bool(False, help="leave at the open after an opposite signal")
     allow_long: bool = Bool(True, help="trade the long side")
     allow_short: bool = Bool(True, help="trade the short side")

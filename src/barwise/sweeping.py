@@ -6,15 +6,15 @@ Results never depend on the number of threads or the size of a batch.
 """
 
 import itertools
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from barwise.backends import Backend, checked_workers
 from barwise.config import ExecutionConfig
 from barwise.core import metrics
 from barwise.core.figures import YEAR_MS
@@ -25,9 +25,12 @@ from barwise.core.layout import (
     PLAN,
     SUMMARY,
     FloatArray,
+    IntArray,
+    RecordArray,
     event_codes,
     fresh_states,
 )
+from barwise.data.candles import Candles
 from barwise.engine import (
     announce_compilation,
     checked_execution,
@@ -47,9 +50,13 @@ if TYPE_CHECKING:
     import polars
 
 # Rows planned and simulated at a time: bounds the memory of their events, whatever the number of rows.
-_BATCH = 8192
+BATCH = 8192
+# Less than this many bars times rows is done before a second thread has started.
+_WORTH_THREADS = 200_000
 # A thread takes this share of what is left; late, small shares even out rows of unequal cost.
 _SHARES_PER_THREAD = 8
+# Parts of a batch for each worker of a backend: more even out their times, fewer share more of the planning.
+_PARTS_PER_WORKER = 2
 _GRID_EXAMPLE = 'for example grid={"ema_fast": range(5, 30)}.'
 _COLUMN_TYPES: dict[Any, Any] = {int: np.int64, float: np.float64, bool: np.bool_}
 
@@ -131,82 +138,223 @@ def sweep(
         ConfigError: An unknown parameter, a value out of bounds, columns of different length.
         DataError: The candles are broken or too few for a row.
     """
-    strategy, execution = checked_strategy(strategy), checked_execution(execution)
-    columns = _columns(type(strategy), rows, grid)
-    n_rows = len(next(iter(columns.values())))
-    threads = _threads(workers)
-    strategy.check_rows(_full_columns(strategy, columns, n_rows))
-    candles = as_candles(candles, exchange, symbol, timeframe)
-    prepared = prepare(candles, detail, funding)
-    announce_compilation()
-    if check_lookahead:
-        quick_check(strategy, candles)
-    signal = strategy.signal_parameters()
-    rules = {name: column for name, column in columns.items() if name not in signal}
-    params = parameter_records(
-        n_rows, strategy, rules, execution, resolved_fees(execution, candles.exchange), qty, prepared.ratio,
-        prepared.steps,
+    sweeper = Sweeper(
+        candles, strategy, qty, execution=execution, detail=detail, funding=funding, trade_from=trade_from,
+        exchange=exchange, symbol=symbol, timeframe=timeframe, workers=workers, check_lookahead=check_lookahead,
     )  # fmt: skip
-    summaries = np.zeros(n_rows, SUMMARY)
-    starts = np.empty(n_rows, np.int64)
-    for first in range(0, n_rows, _BATCH):
-        batch = slice(first, min(first + _BATCH, n_rows))
-        size = batch.stop - batch.start
-        varied = {name: column[batch] for name, column in columns.items() if name in signal}
-        planned = _plan_rows(strategy, prepared, varied, size, trade_from)
-        starts[batch] = planned.plans["start"][planned.plan_of_row]
-        if starts[batch].max() > len(candles) - 2:
-            row = batch.start + int(starts[batch].argmax())
+    return sweeper.sweep(checked_columns(type(sweeper.strategy), rows, grid))
+
+
+class Sweeper:
+    """Candles, rules and costs made ready once for any number of sweeps; the arguments are those of `sweep`.
+
+    A sweep can also be run in steps: `start` makes a run of some rows, `advance` takes it (or some of its rows) to a
+    later bar and says what each row would show if it ended there. Going on costs the bars in between and no more.
+    """
+
+    def __init__(
+        self,
+        candles: Any,
+        strategy: Strategy | None = None,
+        qty: float = 1.0,
+        *,
+        execution: ExecutionConfig | None = None,
+        detail: Any = None,
+        funding: Iterable[tuple[int, float]] | None = None,
+        trade_from: int | None = None,
+        exchange: str = "",
+        symbol: str = "",
+        timeframe: "str | Timeframe | None" = None,
+        workers: int | None = None,
+        check_lookahead: bool = True,
+        backend: Backend | None = None,
+    ) -> None:
+        self.strategy, self.execution = checked_strategy(strategy), checked_execution(execution)
+        self.threads = checked_workers(workers)
+        self.candles = as_candles(candles, exchange, symbol, timeframe)
+        settlements = None if funding is None else list(funding)
+        self.prepared = prepare(self.candles, detail, settlements)
+        self.fees = resolved_fees(self.execution, self.candles.exchange)
+        self.quantity = qty
+        self.trade_from = trade_from
+        announce_compilation()
+        if check_lookahead:
+            quick_check(self.strategy, self.candles)
+        finer = self.prepared.execution_candles if detail is not None else None
+        self._setup = (self.candles, self.strategy, qty, self.execution, finer, settlements, trade_from)
+        # Threads of this process need no copy: the kernel holds no lock. Other backends get one per worker.
+        self._backend = None if backend is None or backend.name == "threads" else backend
+        self._shared = None if self._backend is None else self._backend.share(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _on_one_thread, self._setup
+
+    @property
+    def bars(self) -> int:
+        """Signal bars, the warm-up included."""
+        return len(self.candles)
+
+    def sweep(self, columns: Mapping[str, Any]) -> SweepResult:
+        """Run rows to the last bar.
+
+        Args:
+            columns: From `checked_columns`, or arrays of the declared types that the strategy accepts.
+        """
+        n_rows = len(next(iter(columns.values())))
+        self.strategy.check_rows(_full_columns(self.strategy, columns, n_rows))
+        summaries = np.empty(n_rows, SUMMARY)
+        starts = np.empty(n_rows, np.int64)
+        for first in range(0, n_rows, BATCH):
+            batch = slice(first, min(first + BATCH, n_rows))
+            run = self.start({name: column[batch] for name, column in columns.items()})
+            starts[batch] = run.starts
+            summaries[batch] = self.advance(run, self.bars, keep=False)
+        return self.result(columns, summaries, starts, self.bars)
+
+    def start(self, columns: Mapping[str, Any]) -> "Run":
+        """Plans and parameters of up to `BATCH` rows, of which nothing has run yet.
+
+        Raises:
+            DataError: Too few bars for the indicators of a row; on another backend than threads `advance` raises it.
+        """
+        n_rows = len(next(iter(columns.values())))
+        if self._backend is not None:
+            starts = np.zeros(n_rows, np.int64)
+            return Run(columns, None, None, starts, np.zeros(n_rows, SUMMARY), fresh_states(n_rows))
+        signal = self.strategy.signal_parameters()
+        rules = {name: column for name, column in columns.items() if name not in signal}
+        varied = {name: column for name, column in columns.items() if name in signal}
+        params = parameter_records(
+            n_rows, self.strategy, rules, self.execution, self.fees, self.quantity, self.prepared.ratio,
+            self.prepared.steps,
+        )  # fmt: skip
+        planned = _plan_rows(self.strategy, self.prepared, varied, n_rows, self.trade_from)
+        starts = planned.plans["start"][planned.plan_of_row]
+        if starts.max() > self.bars - 2:
+            row = int(starts.argmax())
             changed = {name: column[row].item() for name, column in columns.items()}
-            raise too_few_bars(strategy.replace(**changed), candles)
-        _run(prepared, planned, params[batch], summaries[batch], len(candles), threads)
-    elapsed = candles.time[-1] - candles.time[starts] + candles.timeframe.ms
-    return SweepResult(
-        columns,
-        summaries,
-        execution.initial_capital,
-        candles.timeframe.bars_per_year(candles.calendar),
-        elapsed / YEAR_MS,
-    )
+            raise too_few_bars(self.strategy.replace(**changed), self.candles)
+        return Run(columns, planned, params, starts, np.zeros(n_rows, SUMMARY), fresh_states(n_rows))
+
+    def advance(self, run: "Run", stop: int, rows: IntArray | None = None, keep: bool = True) -> RecordArray:
+        """Take rows of a run to signal bar `stop`, and look at what they show if they end there.
+
+        Args:
+            run: From `start`; with `keep` its states are moved on.
+            stop: One past the last signal bar, later than where the rows stand.
+            rows: Which rows, None = all.
+            keep: Whether the rows may be taken further later; False saves the copy that needs.
+
+        Returns:
+            SUMMARY records, one per row asked for, positions closed at the last close before `stop`.
+        """
+        whole = rows is None
+        rows = np.arange(run.starts.size) if rows is None else rows
+        if self._backend is not None:
+            return self._advance_elsewhere(run, stop, rows, keep)
+        assert run.planned is not None
+        assert run.params is not None
+        plan_of_row = run.planned.plan_of_row if whole else run.planned.plan_of_row[rows]
+        params = run.params if whole else run.params[rows]
+        summaries, states = run.summaries[rows], run.states[rows]
+        if keep:
+            # The last bar that has execution bars is left for the closing look, which closes in it.
+            act = self.prepared.market.act
+            pause = int(np.searchsorted(act, act[stop - 1]))
+            if pause > int(run.starts[rows].max()):
+                self._simulate(run.planned, plan_of_row, params, summaries, states, pause, False)
+                run.summaries[rows], run.states[rows] = summaries, states
+        self._simulate(run.planned, plan_of_row, params, summaries, states, stop, True)
+        return summaries
+
+    def result(self, columns: Mapping[str, Any], summaries: RecordArray, starts: IntArray, stop: int) -> SweepResult:
+        """Summaries with what their metrics are annualised with, as if the data ended at signal bar `stop`."""
+        candles = self.candles
+        elapsed = candles.time[stop - 1] - candles.time[starts] + candles.timeframe.ms
+        return SweepResult(
+            columns,
+            summaries,
+            self.execution.initial_capital,
+            candles.timeframe.bars_per_year(candles.calendar),
+            elapsed / YEAR_MS,
+        )
+
+    def _advance_elsewhere(self, run: "Run", stop: int, rows: IntArray, keep: bool) -> RecordArray:
+        """`advance` on the workers of a backend: each plans its own rows, and the states travel."""
+        assert self._backend is not None
+        assert self._shared is not None
+        parts = np.array_split(rows, min(rows.size, self._backend.workers * _PARTS_PER_WORKER))
+        tasks = [
+            (
+                {name: column[part] for name, column in run.columns.items()},
+                run.summaries[part],
+                run.states[part],
+                stop,
+                keep,
+            )
+            for part in parts
+        ]
+        found = []
+        for part, (looked_at, summaries, states, starts) in zip(
+            parts, self._backend.map(_advance_part, self._shared, tasks), strict=True
+        ):
+            run.summaries[part], run.states[part], run.starts[part] = summaries, states, starts
+            found.append(looked_at)
+        return np.concatenate(found)
+
+    def _simulate(
+        self, planned: PlanRows, plan_of_row: IntArray, params: Any, summaries: Any, states: Any, stop: int, close: bool
+    ) -> None:
+        """Run rows; each thread takes the next share of them until none is left."""
+        n_rows = params.size
+        threads = self.threads if n_rows * stop > _WORTH_THREADS else 1
+        share = max(1, -(-n_rows // (threads * _SHARES_PER_THREAD)))
+        shares = itertools.count()
+
+        def work() -> None:
+            while (first := next(shares) * share) < n_rows:
+                simulate_rows(
+                    self.prepared.market, planned.lines, planned.plans, planned.event_bars, planned.event_codes,
+                    plan_of_row, params, stop, first, min(first + share, n_rows), NO_RECORDS, summaries, states, close,
+                )  # fmt: skip
+
+        if threads == 1:
+            work()
+            return
+        with ThreadPoolExecutor(threads) as pool:
+            for done in [pool.submit(work) for _ in range(threads)]:
+                done.result()
 
 
-def _run(
-    prepared: Prepared,
-    planned: PlanRows,
-    params: Any,
-    summaries: Any,
-    stop: int,
-    threads: int,
-) -> None:
-    """Simulate a batch; each thread takes the next share of rows until none is left."""
-    n_rows = params.size
-    share = max(1, -(-n_rows // (threads * _SHARES_PER_THREAD)))
-    shares = itertools.count()
+class Run(NamedTuple):
+    """Rows on their way: what they do, and where each of them stands."""
 
-    def work() -> None:
-        while (first := next(shares) * share) < n_rows:
-            simulate_rows(
-                prepared.market, planned.lines, planned.plans, planned.event_bars, planned.event_codes,
-                planned.plan_of_row, params, stop, first, min(first + share, n_rows), NO_RECORDS, summaries,
-                fresh_states(1), True,
-            )  # fmt: skip
-
-    if threads == 1 or n_rows == 1:
-        work()
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        for done in [pool.submit(work) for _ in range(threads)]:
-            done.result()
+    columns: Mapping[str, Any]
+    planned: PlanRows | None  # None where the workers of a backend plan
+    params: RecordArray | None
+    starts: IntArray  # first signal bar each row may use
+    summaries: RecordArray
+    states: RecordArray
 
 
-def _threads(workers: Any) -> int:
-    """The given number of threads, or one per core this process may use."""
-    if workers is None:
-        may_use = getattr(os, "sched_getaffinity", None)  # Linux alone can say
-        return len(may_use(0)) if may_use is not None else os.cpu_count() or 1
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise ConfigError(f"workers must be a whole number of threads, 1 or more; got {workers!r}.")
-    return workers
+def _on_one_thread(
+    candles: Candles, strategy: Strategy, qty: float, execution: ExecutionConfig, detail: Candles | None,
+    funding: list[tuple[int, float]] | None, trade_from: int | None,
+) -> Sweeper:  # fmt: skip
+    """A sweeper in a worker of a backend: its process is one of many already, and its strategy is checked."""
+    return Sweeper(
+        candles, strategy, qty, execution=execution, detail=detail, funding=funding, trade_from=trade_from, workers=1,
+        check_lookahead=False,
+    )  # fmt: skip
+
+
+def _advance_part(sweeper: Sweeper, task: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What a worker of a backend does with some rows; a module-level function, so that it can be sent."""
+    columns, summaries, states, stop, keep = task
+    fresh = sweeper.start(columns)
+    run = fresh._replace(summaries=summaries.copy(), states=states.copy())
+    looked_at = sweeper.advance(run, stop, keep=keep)
+    return looked_at, run.summaries, run.states, run.starts
 
 
 def _full_columns(strategy: Strategy, varied: Mapping[str, Any], rows: int) -> dict[str, Any]:
@@ -217,8 +365,16 @@ def _full_columns(strategy: Strategy, varied: Mapping[str, Any], rows: int) -> d
     }
 
 
-def _columns(owner: type[Strategy], rows: Any, grid: Any) -> dict[str, Any]:
-    """The varied parameters as checked arrays of one length."""
+def checked_columns(owner: type[Strategy], rows: Any, grid: Any) -> dict[str, Any]:
+    """The varied parameters as checked arrays of one length.
+
+    Args:
+        owner: Class of the strategy.
+        rows, grid: As in `sweep`.
+
+    Raises:
+        ConfigError: An unknown parameter, a value out of bounds, columns of different length.
+    """
     if (rows is None) == (grid is None):
         raise ConfigError(
             "sweep needs either rows or grid.",

@@ -568,8 +568,7 @@ def simulate_rows(  # type: ignore[no-untyped-def]
         plans: PLAN records.
         event_bars, event_codes: The events of all plans, one plan after the other.
         plan_of_row: Which plan a row runs, int64 [rows].
-        params, summaries, states: PARAMS, SUMMARY and STATE records, one per row; where all rows start fresh and close,
-            one state does for all.
+        params, summaries, states: PARAMS, SUMMARY and STATE records, one per row.
         nothing: Records with empty arrays.
     """
     for row in range(first, last):
@@ -583,5 +582,4 @@ def simulate_rows(  # type: ignore[no-untyped-def]
             lines[plan.vwap_line],
             lines[plan.risk_line],
         )
-        state = states[min(row, states.shape[0] - 1)]
-        simulate(market, orders, params[row], plan.start, stop, nothing, summaries[row], state, close)
+        simulate(market, orders, params[row], plan.start, stop, nothing, summaries[row], states[row], close)

@@ -137,6 +137,8 @@ class Strategy(TradeRules):
     """
 
     label: ClassVar[str] = ""
+    # Chains of parameters that must rise strictly, for a search to respect; a validator enforces them.
+    rising: ClassVar[tuple[tuple[str, ...], ...]] = ()
 
     def plan(self, bars: Bars) -> Plan:
         """Signals and lines for these bars, from bar t and earlier alone for each bar t.
@@ -179,6 +181,18 @@ class Strategy(TradeRules):
     def needed_bars(self) -> dict[str, int]:
         """Bars each part needs before a signal can be used, for the message when there are too few; may be empty."""
         return {}
+
+    def idle_parameters(self) -> frozenset[str]:
+        """Parameters that change nothing as the switches stand; a search leaves them out."""
+        idle: set[str] = set()
+        if not self.trailing_sl_enabled:
+            idle |= {"trailing_sl_threshold", "trailing_sl_atr_multiplier"}
+        if not self.trailing_tp_enabled:
+            idle |= {"trailing_tp_threshold", "trailing_tp_atr_multiplier"}
+        for tier in (1, 2, 3, 4):
+            if not (self.enable_hybrid_engine and getattr(self, f"enable_hybrid_tier{tier}")):
+                idle.add(f"hybrid_tier{tier}_timeout")
+        return frozenset(idle)
 
     @classmethod
     def name(cls) -> str:

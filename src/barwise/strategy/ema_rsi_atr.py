@@ -34,6 +34,10 @@ class EmaRsiAtr(Strategy):
     """
 
     label: ClassVar[str] = "EMA/RSI/ATR"
+    rising: ClassVar[tuple[tuple[str, ...], ...]] = (
+        ("ema_fast", "ema_slow", "ema_trend"),
+        ("rsi_long_threshold", "rsi_short_threshold"),
+    )
 
     ema_fast: int = Int(20, low=2, help="period of the fast EMA; tier 1 waits at this line")
     ema_slow: int = Int(50, low=2, help="period of the slow EMA")
@@ -149,6 +153,14 @@ class EmaRsiAtr(Strategy):
                 f"rsi_short_threshold: {found}.",
                 hint="leave such rows out.",
             )
+
+    def idle_parameters(self) -> frozenset[str]:
+        idle = super().idle_parameters()
+        if not self.enable_trend_filter:
+            idle |= {"ema_trend"}
+        if not self.enable_rsi_filter:
+            idle |= {"rsi_period", "rsi_long_threshold", "rsi_short_threshold"}
+        return idle
 
     def needed_bars(self) -> dict[str, int]:
         needs = {"ema_slow": self.ema_slow, "atr_period": self.atr_period + 1}
