@@ -4,6 +4,8 @@ A parameter declares itself once: `Int(20, low=2)` is default, bounds, validatio
 in one line. Unknown names and impossible values raise ConfigError with the nearest match or the allowed range.
 """
 
+import re
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, Literal, Self
 
@@ -225,20 +227,37 @@ class OptimizationProfile(StrEnum):
 
 
 class OptimizationConfig(Parameters):
-    """How a strategy is optimized."""
+    """How a strategy is optimized (docs/optimization.md)."""
 
     profile: OptimizationProfile = Field(
         default=OptimizationProfile.BALANCED, description="trials and width of the search"
     )
-    optuna_sampler: str = Field(default="TPE", description="sampler by name")
+    optuna_sampler: str = Field(default="TPE", description="sampler by name; AUTO = the batch search")
     multi_fidelity: bool = Bool(True, help="judge on a part of the bars first")
     fidelity_levels: tuple[float, ...] = Field(default=(0.33, 0.66, 1.0), description="shares of the bars per rung")
     num_trials: int | None = Field(default=None, ge=1, description="trials per stage; None = the profile's")
     seed: int = Field(default=42, ge=0, description="same seed, same result")
-    workers: int | None = Field(default=None, ge=1, description="threads; None = all cores")
-    storage: str | None = Field(default=None, description="where trials are kept; None = a local file")
+    workers: int | None = Field(default=None, ge=1, description="threads or processes; None = all cores")
+    storage: str | None = Field(
+        default=None, description="ledger: a file, or a database URL; None = data/ledger.sqlite"
+    )
     timeout: float | None = Field(default=None, gt=0, description="seconds per stage; None = no limit")
-    objective: str = Field(default="sharpe_ratio", description="the reported metric that is maximised")
+    objective: str | tuple[str, ...] | Callable[..., Any] = Field(
+        default="sharpe_ratio", description="reported metric, several of them, or a function of the result"
+    )
+    min_trades: int = Field(default=5, ge=0, description="fewer trades do not count as a result")
+    max_drawdown: float | None = Field(default=None, gt=0, description="percent; deeper does not count; None = any")
+    space: Literal["profile", "wide"] = Field(
+        default="profile", description="box of the profile's width, or 0.4 to 2.5 times the base values"
+    )
+    ranges: dict[str, tuple[float, float]] = Field(default_factory=dict, description="(low, high) by parameter")
+    fixed: tuple[str, ...] = Field(default=(), description="parameters that are not searched")
+    choose: Literal["best", "robust"] = Field(
+        default="best", description="the best point, or the one with the best neighbourhood"
+    )
+    backend: Literal["threads", "processes", "ray"] = Field(default="threads", description="where rows are simulated")
+    address: str | None = Field(default=None, description="of a Ray cluster; None = this machine")
+    batch_size: int = Field(default=8192, ge=1, description="rows simulated at a time; bounds memory, changes nothing")
 
     @model_validator(mode="after")
     def _levels_rise_to_one(self) -> Self:
@@ -246,6 +265,14 @@ class OptimizationConfig(Parameters):
         if not levels or list(levels) != sorted(set(levels)) or levels[0] <= 0.0 or levels[-1] != 1.0:
             raise ValueError(f"fidelity_levels must rise from above 0 to exactly 1.0; got {levels}")
         return self
+
+    @field_serializer("objective")
+    def _objective_by_name(self, objective: Any) -> Any:
+        return getattr(objective, "__name__", type(objective).__name__) if callable(objective) else objective
+
+    @field_serializer("storage")
+    def _storage_without_password(self, storage: str | None) -> str | None:
+        return None if storage is None else re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", storage)
 
 
 class WalForwardConfig(Parameters):

@@ -177,17 +177,18 @@ class Sweeper:
         self.fees = resolved_fees(self.execution, self.candles.exchange)
         self.quantity = qty
         self.trade_from = trade_from
+        self.detail = self.prepared.execution_candles if detail is not None else None
+        self.funding = settlements
         announce_compilation()
         if check_lookahead:
             quick_check(self.strategy, self.candles)
-        finer = self.prepared.execution_candles if detail is not None else None
-        self._setup = (self.candles, self.strategy, qty, self.execution, finer, settlements, trade_from)
         # Threads of this process need no copy: the kernel holds no lock. Other backends get one per worker.
         self._backend = None if backend is None or backend.name == "threads" else backend
         self._shared = None if self._backend is None else self._backend.share(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _on_one_thread, self._setup
+        setup = (self.candles, self.strategy, self.quantity, self.execution, self.detail, self.funding, self.trade_from)
+        return _on_one_thread, setup
 
     @property
     def bars(self) -> int:

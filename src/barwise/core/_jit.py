@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 import numba
 
-__all__ = ["Compiled", "compiled_cache_is_cold", "njit"]
+__all__ = ["Compiled", "compiled_cache_is_cold", "core_stamp", "njit"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -50,7 +50,7 @@ def _compile(function: Callable[..., Any]) -> Any:
         return numba.njit(**options)(function)
     stored = _stored_code(dispatcher)
     if stored is not None:
-        stored._source_stamp = (stored._source_stamp, _core_stamp())
+        stored._source_stamp = (stored._source_stamp, core_stamp())
     return dispatcher
 
 
@@ -76,7 +76,7 @@ def _stored_code(function: Any) -> Any:
 
 
 @cache
-def _core_stamp() -> str:
+def core_stamp() -> str:
     """Hash of all sources of the core."""
     digest = hashlib.sha256()
     for source in sorted(Path(__file__).parent.glob("*.py")):

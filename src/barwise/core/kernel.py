@@ -140,6 +140,8 @@ def simulate(  # type: ignore[no-untyped-def]
         peak = cash
     elif ruined:
         k = stop
+    elif k < start:  # it was stopped before it could begin
+        k = start
 
     # The first event that is not over; a resumed run may have thousands behind it.
     event = 0

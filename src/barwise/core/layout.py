@@ -339,7 +339,6 @@ class Records(NamedTuple):
 NO_RECORDS = Records(np.empty(0, PROGRAM), np.empty(0, FILL), np.empty(0, TRADE), np.empty(0), np.empty(0))
 
 
-
 def fresh_states(rows: int) -> RecordArray:
     """STATE records of runs that have not begun."""
     states = np.zeros(rows, STATE)

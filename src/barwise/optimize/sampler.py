@@ -30,8 +30,13 @@ class Told(NamedTuple):
 class Sampler(Protocol):
     """One search method at work on one space."""
 
-    name: str
-    batch: int
+    @property
+    def name(self) -> str:
+        """Its canonical name."""
+
+    @property
+    def batch(self) -> int:
+        """How many points it wants to propose next, before it is told what came of them."""
 
     def ask(self, count: int) -> FloatArray:
         """Up to `count` proposals, float64 [n, dimensions], anywhere in the box; none when nothing is left to propose.

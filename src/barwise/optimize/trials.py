@@ -68,6 +68,10 @@ class Trials:
         front: IntArray = rows[pareto_front(self.values[rows], self.violation[rows])]
         return front
 
+    def taken(self, rows: IntArray) -> "Trials":
+        """Some of the trials, in the order of `rows`."""
+        return Trials(*(getattr(self, name)[rows] for name in Trials.__dataclass_fields__))
+
     @classmethod
     def joined(cls, parts: "list[Trials]") -> "Trials":
         """Batches one after the other."""
@@ -134,6 +138,16 @@ class StageResult(Mapping[str, Any]):
     def duplicates(self) -> int:
         """Trials answered from the record alone."""
         return int((self.trials.bars == 0).sum())
+
+    def front(self) -> list[dict[str, int | float]]:
+        """Parameters and objectives of each point of the Pareto front; empty where there is one objective only."""
+        if len(self.objective.names) == 1:
+            return []
+        return [
+            self.space.values(self.trials.points[row])
+            | dict(zip(self.objective.names, self.trials.reported[row].tolist(), strict=True))
+            for row in self.trials.front
+        ]
 
     @cached_property
     def _figures(self) -> dict[str, Any]:

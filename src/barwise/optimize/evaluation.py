@@ -1,0 +1,315 @@
+"""From points to trials: each configuration is simulated once, judged rung by rung, and recorded before it is used.
+
+Multi-fidelity is successive halving within a batch: all of it on the first third of the bars, the better half of that
+on two thirds, the better half again on all. Every rung starts at the same bar, so that a survivor goes on from where it
+stands instead of being simulated anew, and the indicators are warmed up by the bars to the left of all rungs. What is
+on record is answered from the record, and a batch is recorded in one piece before anybody learns of it; so a search
+that is killed and started again asks the same questions, gets the same answers, and goes on where it was.
+"""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from barwise.core._jit import core_stamp
+from barwise.core.layout import SUMMARY, BoolArray, FloatArray, IntArray, RecordArray
+from barwise.engine import BacktestEngine
+from barwise.optimize.ledger import Context, DataSet, Known, Ledger, Origin, Rows, configuration_keys
+from barwise.optimize.objective import Objective, order
+from barwise.optimize.space import Space
+from barwise.optimize.trials import Trials
+from barwise.strategy.base import Strategy
+from barwise.sweeping import Run, Sweeper
+
+# A rung must leave a row this many bars to trade in, else the row passes it unjudged.
+_LEAST_BARS = 50
+# Smaller batches are not halved: the better half of two is a coin.
+_LEAST_TO_HALVE = 4
+
+
+class Evaluator:
+    """Evaluates points of any space over the same candles.
+
+    Args:
+        sweeper: Candles, rules and costs.
+        objective: What is maximised.
+        levels: Shares of the bars per rung, rising to 1.
+        ledger: Where evaluations are recorded and looked up; None records nothing, for markets that are not real.
+        batch_size: Rows simulated at a time, at most; bounds memory and changes nothing else.
+
+    Attributes:
+        known: What is on record for these candles, rules and costs.
+        first_bar: First signal bar the sweeper's own strategy may use: where the rungs begin.
+
+    Raises:
+        DataError: Too few bars for the sweeper's own strategy.
+    """
+
+    def __init__(
+        self, sweeper: Sweeper, objective: Objective, levels: Sequence[float], ledger: Ledger | None, batch_size: int
+    ) -> None:
+        self.sweeper = sweeper
+        self.objective = objective
+        self.batch_size = batch_size
+        # A user's function needs the whole result, and several objectives have no better half.
+        whole = objective.function is not None or len(objective.names) > 1
+        self.levels: tuple[float, ...] = (1.0,) if whole else tuple(levels)
+        self.bars_simulated = 0
+        self._ledger = ledger
+        self._context = context_of(sweeper)
+        self.known = Known() if ledger is None else ledger.known(self._context)
+        self.parameter_values = _ParameterValues(sweeper.strategy)
+        self.first_bar = int(replay(sweeper, sweeper.strategy).trade_from)
+
+    def evaluate(self, space: Space, points: FloatArray, origin: Origin, *, halve: bool = True) -> Trials:
+        """Trials of a batch of valid points, in its order; equal points are simulated once.
+
+        Args:
+            halve: Give up the worse half at each rung; False takes every point through all bars at once.
+        """
+        keys = configuration_keys(self.parameter_values.matrix(space, points))
+        distinct: dict[bytes, int] = {}
+        of_row = np.array([distinct.setdefault(key, len(distinct)) for key in keys], dtype=np.int64)
+        first_rows = np.unique(of_row, return_index=True)[1]
+        batch = _Batch(self, space, points[first_rows], [keys[row] for row in first_rows])
+        levels = self.levels if halve and len(first_rows) >= _LEAST_TO_HALVE else (1.0,)
+        stops = self._stops(levels)
+        alive: IntArray = np.arange(len(first_rows))
+        for at, (share, stop) in enumerate(zip(levels, stops, strict=True)):
+            last = at == len(levels) - 1
+            judged = batch.judge(alive, at + len(self.levels) - len(levels), share, stop, keep=not last)
+            if not last:
+                alive = _better_half(batch, alive, judged)
+        if self._ledger is not None:
+            batch.record(self._ledger, self._context, self.known, origin)
+        self.bars_simulated += int(batch.bars.sum())
+        trials = batch.trials()
+        repeated = np.ones(len(keys), dtype=bool)
+        repeated[first_rows] = False
+        spread = trials.taken(of_row)
+        spread.bars[repeated] = 0
+        return spread
+
+    def full_bars(self, trials: int) -> int:
+        """Signal bars that so many full evaluations cost, warm-up not counted."""
+        return trials * (self.sweeper.bars - self.first_bar)
+
+    def _stops(self, levels: Sequence[float]) -> list[int]:
+        """The bar each rung ends at; the last is the end of the data."""
+        bars, first = self.sweeper.bars, self.first_bar
+        return [bars if share == 1.0 else first + round(share * (bars - first)) for share in levels]
+
+
+class _Batch:
+    """The distinct points of one batch on their way through the rungs."""
+
+    def __init__(self, owner: Evaluator, space: Space, points: FloatArray, keys: list[bytes]) -> None:
+        n, rungs, objectives = len(points), len(owner.levels), len(owner.objective.names)
+        self.owner, self.space, self.points, self.keys = owner, space, points, keys
+        self.columns = owner.parameter_values.columns(space, points)
+        self.runs: list[tuple[slice, Run]] | None = None
+        self.reached = np.zeros(n, np.int64)  # bar up to which a row was simulated here
+        self.starts = np.zeros(n, np.int64)
+        self.bars = np.zeros(n, np.int64)
+        self.steps = np.full((n, rungs), np.nan)
+        self.reported = np.full((n, objectives), np.nan)
+        self.values = np.full((n, objectives), np.nan)
+        self.violation = np.full(n, np.inf)
+        self.sharpe = np.zeros(n)
+        self.summaries: RecordArray = np.zeros(n, SUMMARY)
+        self.complete = np.zeros(n, np.bool_)
+        self.fresh: list[tuple[IntArray, int, RecordArray, IntArray, Mapping[str, Any], FloatArray]] = []
+
+    def judge(self, rows: IntArray, rung: int, share: float, stop: int, *, keep: bool) -> BoolArray:
+        """Take rows to a rung and score them there; which of them were scored (a row may start too late for it)."""
+        owner, whole = self.owner, stop == self.owner.sweeper.bars
+        found, first, summaries = owner.known.get([self.keys[row] for row in rows], stop)
+        if owner.objective.function is not None:
+            found = np.zeros(len(rows), np.bool_)  # the record has no results to ask a function about
+        self.starts[rows[found]] = first[found]
+        missing = np.flatnonzero(~found)
+        if missing.size:
+            summaries[missing] = self._advance(rows[missing], stop, keep)
+        scored: BoolArray = found | whole | (self.starts[rows] <= stop - _LEAST_BARS)
+        there, summaries = rows[scored], summaries[scored]
+        result = owner.sweeper.result({}, summaries, self.starts[there], stop)
+        own = None if owner.objective.function is None else self._ask_function(there, summaries)
+        score = owner.objective.score(result.metrics, share, own)
+        self.steps[there, rung] = score.values[:, 0]
+        self.reported[there], self.values[there], self.violation[there] = score
+        self.sharpe[there] = result.metrics["sharpe_ratio"]
+        self.summaries[there] = summaries
+        self.complete[there] = whole
+        new = ~found[scored]
+        if new.any():
+            fresh = there[new]
+            metrics = {name: result.metrics[name][new] for name in _RECORDED}
+            self.fresh.append((fresh, stop, summaries[new], self.starts[fresh], metrics, score.reported[new, 0]))
+        return scored
+
+    def record(self, ledger: Ledger, context: Context, known: Known, origin: Origin) -> None:
+        """Write down what was simulated here, in one transaction."""
+        if not self.fresh:
+            return
+        indexes = np.concatenate([part[0] for part in self.fresh])
+        texts = self.owner.parameter_values.texts(self.space, self.points)
+        rows = Rows(
+            [self.keys[row] for row in indexes],
+            [texts[row] for row in indexes],
+            np.concatenate([part[3] for part in self.fresh]),
+            np.concatenate([np.full(part[0].size, part[1], np.int64) for part in self.fresh]),
+            np.concatenate([part[2] for part in self.fresh]),
+            {name: np.concatenate([part[4][name] for part in self.fresh]) for name in _RECORDED},
+            np.concatenate([part[5] for part in self.fresh]),
+        )
+        ledger.record(context, origin, rows)
+        known.add(rows)
+
+    def trials(self) -> Trials:
+        n = len(self.points)
+        return Trials(
+            self.points, self.reported, self.values, self.violation, self.steps, self.complete, self.bars, self.sharpe,
+            self.summaries, np.zeros(n, np.int64), np.zeros(n),
+        )  # fmt: skip
+
+    def _begin(self) -> None:
+        if self.runs is not None:
+            return
+        size = self.owner.batch_size
+        pieces = [slice(at, min(at + size, len(self.points))) for at in range(0, len(self.points), size)]
+        self.runs = [
+            (piece, self.owner.sweeper.start({name: column[piece] for name, column in self.columns.items()}))
+            for piece in pieces
+        ]
+        for piece, run in self.runs:
+            self.starts[piece] = run.starts
+
+    def _advance(self, rows: IntArray, stop: int, keep: bool) -> RecordArray:
+        self._begin()
+        assert self.runs is not None
+        found = np.empty(rows.size, SUMMARY)
+        for piece, run in self.runs:
+            mine = np.flatnonzero((rows >= piece.start) & (rows < piece.stop))
+            if mine.size:
+                found[mine] = self.owner.sweeper.advance(run, stop, rows[mine] - piece.start, keep)
+                self.starts[piece] = run.starts  # another backend plans only now
+        self.bars[rows] += np.maximum(0, stop - np.maximum(self.reached[rows], self.starts[rows]))
+        if keep:
+            self.reached[rows] = stop
+        return found
+
+    def _ask_function(self, rows: IntArray, summaries: RecordArray) -> FloatArray:
+        """The user's function of each row's whole result."""
+        sweeper, objective = self.owner.sweeper, self.owner.objective
+        found = np.empty((rows.size, 1))
+        for at, row in enumerate(rows):
+            result = replay(sweeper, self.space.configured(self.points[row]))
+            found[at, 0] = objective.of_result(result)
+        return found
+
+
+_RECORDED = ("total_trades", "net_pnl", "sharpe_ratio", "max_drawdown")
+
+
+def replay(sweeper: Sweeper, strategy: Strategy) -> Any:
+    """The plain backtest of one configuration on the sweeper's candles; a BacktestResult."""
+    return BacktestEngine(
+        sweeper.candles, strategy, sweeper.quantity, execution=sweeper.execution, detail=sweeper.detail,
+        funding=sweeper.funding, trade_from=sweeper.trade_from, check_lookahead=False,
+    ).run()  # fmt: skip
+
+
+def _better_half(batch: _Batch, alive: IntArray, judged: BoolArray) -> IntArray:
+    """The better half of the rows a rung has judged, and those it could not judge, in their order."""
+    rows = alive[judged]
+    best = rows[order(batch.values[rows], batch.violation[rows])][: -(-rows.size // 2)]
+    return np.sort(np.concatenate([best, alive[~judged]]))
+
+
+class _ParameterValues:
+    """Configurations as rows of numbers: the same configuration is the same row, whatever was searched to find it."""
+
+    def __init__(self, strategy: Strategy) -> None:
+        self._names = tuple(type(strategy).model_fields)
+        self._home = strategy
+        self._numeric = tuple(name for name in self._names if _number(getattr(strategy, name)) is not None)
+
+    def columns(self, space: Space, points: FloatArray) -> dict[str, Any]:
+        """What `Sweeper.start` needs: what is searched, and whatever else differs from the sweeper's own strategy."""
+        columns = space.columns(points)
+        for name in self._numeric:
+            value = getattr(space.strategy, name)
+            if name not in columns and value != getattr(self._home, name):
+                columns[name] = np.full(len(points), value)
+        return columns or {self._numeric[0]: np.full(len(points), getattr(space.strategy, self._numeric[0]))}
+
+    def matrix(self, space: Space, points: FloatArray) -> FloatArray:
+        """float64 [points, parameters], in the order of declaration, NaN for None."""
+        columns = space.columns(points)
+        values = np.empty((len(points), len(self._numeric)))
+        for at, name in enumerate(self._numeric):
+            values[:, at] = columns[name] if name in columns else _number(getattr(space.strategy, name))
+        return values
+
+    def texts(self, space: Space, points: FloatArray) -> list[str]:
+        """Each configuration as a JSON object."""
+        columns = space.columns(points)
+        constant = {name: value for name, value in space.strategy.to_dict().items() if name not in columns}
+        head = json.dumps(constant)[:-1]
+        lists = [column.tolist() for column in columns.values()]
+        names = [json.dumps(name) for name in columns]
+        tail = ", ".join(f"{name}: %r" for name in names)
+        return (
+            [f"{head}, {tail % values}}}" for values in zip(*lists, strict=True)]
+            if lists
+            else [head + "}"] * len(points)
+        )
+
+
+def _number(value: Any) -> float | None:
+    """A parameter as a number, NaN for None; None where it is no number."""
+    if value is None:
+        return float("nan")
+    return float(value) if isinstance(value, (bool, int, float)) else None
+
+
+def context_of(sweeper: Sweeper) -> Context:
+    """Everything besides the parameters that could change a result."""
+    kind = type(sweeper.strategy)
+    others = {
+        name: value
+        for name, value in sweeper.strategy.to_dict().items()
+        if _number(getattr(sweeper.strategy, name)) is None
+    }
+    description = {
+        "source": source_digest(kind),
+        "core": core_stamp(),
+        "settings": others,
+        "execution": sweeper.execution.to_dict(),
+        "fees": sweeper.fees.to_dict(),
+        "quantity": sweeper.quantity,
+        "trade_from": sweeper.trade_from,
+        "detail": None if sweeper.detail is None else sweeper.detail.fingerprint,
+        "funding": None if sweeper.funding is None else _digest(repr(sweeper.funding)),
+    }
+    return Context(DataSet.of(sweeper.candles), f"{kind.__module__}.{kind.__qualname__}", description)
+
+
+def source_digest(kind: type) -> str:
+    """Hash of the file a strategy is written in, or of its own source where there is no file; "" where neither is."""
+    try:
+        file = inspect.getsourcefile(kind)
+        if file is not None and Path(file).is_file():
+            return _digest(Path(file).read_text(encoding="utf-8"))
+        return _digest(inspect.getsource(kind))
+    except (OSError, TypeError):
+        return ""
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
