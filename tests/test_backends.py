@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -158,8 +159,9 @@ def test_errors_of_the_function_come_unchanged_at_their_place(backend: Backend) 
     assert vars(limited.value) | {"__notes__": None} == {
         "message": "too often.", "hint": "wait.", "status": 429, "code": "X1", "retry_after": 2.5, "__notes__": None,
     }  # fmt: skip
-    with pytest.raises(ZeroDivisionError, match=r"^by the function itself$"):
+    with pytest.raises(ZeroDivisionError) as divided:
         list(backend.map(work.raising, backend.share(None), [5]))
+    assert str(divided.value) == "by the function itself"
     with pytest.raises(SystemExit) as left:
         list(backend.map(work.raising, backend.share(None), [6]))
     assert left.value.code == 7
@@ -362,7 +364,8 @@ def test_an_interrupted_program_leaves_no_processes_and_no_files(
     if name == "ray":
         pytest.importorskip("ray")
     program = start(name, marks, temporary)
-    workers = {int(path.name.partition("-")[2]) for path in marks.iterdir()} | of_session(program.pid)
+    workers = {int(path.name.partition("-")[2]) for path in marks.iterdir()}
+    assert len(workers) == 2
     assert all(alive(pid) for pid in workers)
     if number == signal.SIGINT:
         os.killpg(program.pid, number)  # as Ctrl-C: everybody in the terminal gets it
@@ -371,8 +374,10 @@ def test_an_interrupted_program_leaves_no_processes_and_no_files(
     _, errors = program.communicate(timeout=60)
     assert program.returncode == -number
     until(lambda: not any(alive(pid) for pid in workers))
-    until(lambda: not of_session(program.pid))
+    if (name, number) != ("ray", signal.SIGKILL):  # there, two agents of Ray itself take a minute to find out
+        until(lambda: not of_session(program.pid))
     until(lambda: not list(temporary.glob("barwise-*")))
+    shutil.rmtree(temporary, ignore_errors=True)
     assert "resource_tracker" not in errors
     assert errors.count("Traceback") == (number == signal.SIGINT)
 

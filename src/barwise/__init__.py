@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from barwise.errors import DataError as DataError
     from barwise.errors import RateLimitError as RateLimitError
     from barwise.exchange.manager import ExchangeManager as ExchangeManager
+    from barwise.optimize.engine import OptimizationEngine as OptimizationEngine
+    from barwise.optimize.engine import OptimizationResult as OptimizationResult
+    from barwise.optimize.engine import optimize as optimize
+    from barwise.optimize.ledger import Ledger as Ledger
     from barwise.result import BacktestResult as BacktestResult
     from barwise.strategy.base import Plan as Plan
     from barwise.strategy.base import Strategy as Strategy
@@ -89,6 +93,8 @@ _NAMES_OF_MODULE = {
         "RateLimitError",
     ),
     "barwise.exchange.manager": ("ExchangeManager",),
+    "barwise.optimize.engine": ("OptimizationEngine", "OptimizationResult", "optimize"),
+    "barwise.optimize.ledger": ("Ledger",),
     "barwise.result": ("BacktestResult",),
     "barwise.strategy.base": ("Plan", "Strategy"),
     "barwise.strategy.ema_rsi_atr": ("EmaRsiAtr", "StrategyConfig"),

@@ -10,11 +10,9 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 from barwise.backends.base import RETRIES, Crew, R, Shared, T, Task, checked_workers
@@ -22,8 +20,6 @@ from barwise.backends.packing import answered, opened, packed, packed_function, 
 from barwise.errors import BacktestError, ConfigError
 
 _LOOPBACK = "127.0.0.1"
-# How often a worker looks whether its node is still there.
-_WATCH_S = 1.0
 
 
 class Cluster(Crew[Any]):
@@ -156,6 +152,8 @@ def _start(ray: Any, workers: int, address: str | None) -> None:
         # A Ray on this computer finds modules where this program does.
         "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),  # noqa: PTH109
     }
+    if address is not None:
+        variables["RAY_gcs_server_port_wait_time_s"] = "1"  # one attempt of about 40 s, and not twenty
     in_main = threading.current_thread() is threading.main_thread()
     on_terminate = signal.getsignal(signal.SIGTERM)
     try:
@@ -186,24 +184,9 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-@cache
-def _watch_node() -> None:
-    """End this worker with its node: Ray lets one that is at work outlive a program on this computer that was killed."""
-    node = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == node:
-            time.sleep(_WATCH_S)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="barwise-watch", daemon=True).start()
-
-
 def _work(function: bytes, references: list[Any], key: str, task: bytes) -> bytes:
     """The packed answer to a task, in a worker of Ray."""
     import ray.cloudpickle
-
-    _watch_node()
 
     def load() -> tuple[bytes, list[Any]]:
         stream, arrays = ray.get(references[0])

@@ -23,6 +23,7 @@ from barwise.cli.backtest import backtest, run
 from barwise.cli.data import data
 from barwise.cli.doctor import doctor
 from barwise.cli.login import login
+from barwise.cli.optimize import optimize
 from barwise.cli.options import Home, use_home
 from barwise.cli.venues import exchanges, fetch
 from barwise.errors import BarwiseError, did_you_mean
@@ -57,6 +58,7 @@ app = typer.Typer(
 )
 app.command("run")(run)
 app.command("backtest")(backtest)
+app.command("optimize")(optimize)
 app.command("fetch")(fetch)
 app.command("exchanges")(exchanges)
 app.command("login")(login)

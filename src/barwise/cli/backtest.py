@@ -75,7 +75,7 @@ def backtest(
     the strategy and every execution setting: --set ema_fast=10 --set slippage=0.001 --set intrabar=path.
     """
     session = Session.begin(home, json, quiet)
-    wanted = _run_settings(
+    wanted = run_settings(
         exchange=exchange,
         symbol=symbol,
         timeframe=timeframe,
@@ -122,7 +122,7 @@ def run(
     Without options: on one year of the SYNTHETIC market SAMPLE, offline.
     """
     session = Session.begin(home, json, quiet)
-    wanted = _run_settings(
+    wanted = run_settings(
         exchange=exchange,
         symbol=symbol,
         timeframe=timeframe,
@@ -149,7 +149,7 @@ def run(
     session.say(f" Not in this release, by stage: {missing}.")
 
 
-def _run_settings(*, strategy: str | None, values: list[str] | None, **options: Any) -> "RunSettings":
+def run_settings(*, strategy: str | None, values: list[str] | None, **options: Any) -> "RunSettings":
     """The options of a command as the stages take them; the class is loaded and the name of a file is made use of.
 
     Raises:

@@ -11,18 +11,23 @@ import hashlib
 import inspect
 import json
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from barwise.config import ExecutionConfig
 from barwise.core._jit import core_stamp
 from barwise.core.layout import SUMMARY, BoolArray, FloatArray, IntArray, RecordArray
+from barwise.costs import FeeSchedule
+from barwise.data.candles import Candles
 from barwise.engine import BacktestEngine
 from barwise.optimize.ledger import Context, DataSet, Known, Ledger, Origin, Rows, configuration_keys
 from barwise.optimize.objective import Objective, order
 from barwise.optimize.space import Space
 from barwise.optimize.trials import Trials
+from barwise.result import BacktestResult
 from barwise.strategy.base import Strategy
 from barwise.sweeping import Run, Sweeper
 
@@ -61,7 +66,10 @@ class Evaluator:
         self.levels: tuple[float, ...] = (1.0,) if whole else tuple(levels)
         self.bars_simulated = 0
         self._ledger = ledger
-        self._context = context_of(sweeper)
+        self._context = context_of(
+            sweeper.candles, sweeper.strategy, sweeper.execution, sweeper.fees, sweeper.quantity, sweeper.detail,
+            sweeper.funding, sweeper.trade_from,
+        )  # fmt: skip
         self.known = Known() if ledger is None else ledger.known(self._context)
         self.parameter_values = _ParameterValues(sweeper.strategy)
         self.first_bar = int(replay(sweeper, sweeper.strategy).trade_from)
@@ -216,8 +224,8 @@ class _Batch:
 _RECORDED = ("total_trades", "net_pnl", "sharpe_ratio", "max_drawdown")
 
 
-def replay(sweeper: Sweeper, strategy: Strategy) -> Any:
-    """The plain backtest of one configuration on the sweeper's candles; a BacktestResult."""
+def replay(sweeper: Sweeper, strategy: Strategy) -> BacktestResult:
+    """The plain backtest of one configuration on the sweeper's candles."""
     return BacktestEngine(
         sweeper.candles, strategy, sweeper.quantity, execution=sweeper.execution, detail=sweeper.detail,
         funding=sweeper.funding, trade_from=sweeper.trade_from, check_lookahead=False,
@@ -278,26 +286,60 @@ def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, (bool, int, float)) else None
 
 
-def context_of(sweeper: Sweeper) -> Context:
-    """Everything besides the parameters that could change a result."""
-    kind = type(sweeper.strategy)
-    others = {
-        name: value
-        for name, value in sweeper.strategy.to_dict().items()
-        if _number(getattr(sweeper.strategy, name)) is None
-    }
+def context_of(
+    candles: Candles, strategy: Strategy, execution: ExecutionConfig, fees: FeeSchedule, quantity: float,
+    detail: Candles | None, funding: Any, trade_from: int | None,
+) -> Context:  # fmt: skip
+    """Everything besides the parameters that could change a result.
+
+    Args:
+        quantity: Of every order, as asked for.
+        funding: Settlements as given, or None.
+        trade_from: As given; None where the strategy's own warm-up decides.
+        candles, strategy, execution, fees, detail: As in `backtest`.
+    """
+    kind = type(strategy)
+    others = {name: value for name, value in strategy.to_dict().items() if _number(getattr(strategy, name)) is None}
     description = {
         "source": source_digest(kind),
         "core": core_stamp(),
         "settings": others,
-        "execution": sweeper.execution.to_dict(),
-        "fees": sweeper.fees.to_dict(),
-        "quantity": sweeper.quantity,
-        "trade_from": sweeper.trade_from,
-        "detail": None if sweeper.detail is None else sweeper.detail.fingerprint,
-        "funding": None if sweeper.funding is None else _digest(repr(sweeper.funding)),
+        "execution": execution.to_dict(),
+        "fees": fees.to_dict(),
+        "quantity": float(quantity),
+        "trade_from": trade_from,
+        "detail": None if detail is None else detail.fingerprint,
+        "funding": None if funding is None else _digest(repr(funding)),
     }
-    return Context(DataSet.of(sweeper.candles), f"{kind.__module__}.{kind.__qualname__}", description)
+    return Context(DataSet.of(candles), f"{kind.__module__}.{kind.__qualname__}", description)
+
+
+def record_run(
+    ledger: Ledger, result: BacktestResult, quantity: float, *, detail: Candles | None = None, funding: Any = None
+) -> None:
+    """Put a backtest that somebody ran by hand on record: a look at the data is a trial, whoever takes it.
+
+    Args:
+        quantity: Of every order, as asked for.
+        detail, funding: As they were given to the backtest; one with a `trade_from` of its own is not for here.
+    """
+    strategy, values = result.strategy, _ParameterValues(result.strategy)
+    context = context_of(
+        result.candles, strategy, result.execution, result.fees_schedule, quantity, detail, funding, None
+    )
+    space = Space(strategy, "joint", width=0.0, fixed=tuple(type(strategy).model_fields))
+    nothing_searched = np.empty((1, 0))
+    rows = Rows(
+        configuration_keys(values.matrix(space, nothing_searched)),
+        values.texts(space, nothing_searched),
+        np.array([result.trade_from], np.int64),
+        np.array([len(result.candles)], np.int64),
+        result.summary,
+        {name: np.array([getattr(result, name)]) for name in _RECORDED},
+        np.array([result.sharpe_ratio]),
+    )
+    run = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-manual"
+    ledger.record(context, Origin(run, "manual", "none", None, "sharpe_ratio"), rows)
 
 
 def source_digest(kind: type) -> str:

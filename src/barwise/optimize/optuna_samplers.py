@@ -382,7 +382,7 @@ def _quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            warnings.filterwarnings("ignore", "The objective has been evaluated at this point before")
+            warnings.filterwarnings("ignore", "The objective has been evaluated at ")
             warnings.filterwarnings("ignore", module="sklearn")
             yield
     finally:

@@ -15,9 +15,12 @@ import numpy as np
 from barwise.core.layout import FloatArray
 from barwise.errors import ConfigError
 from barwise.optimize.space import Space
+from barwise.optimize.trials import Trials
 
 # A neighbour keeps the objective when this share of it is left.
 KEEPS = 0.8
+# Trials whose neighbourhoods are compared when the most robust one is wanted.
+CANDIDATES = 20
 
 Evaluate = Callable[[Space, FloatArray], FloatArray]
 
@@ -52,7 +55,7 @@ class Plateau:
         """Why there is no `kept`, or ""."""
         if not len(self.points):
             return "the point has no valid neighbour"
-        return "" if self.value > 0.0 else f"{KEEPS:.0%} of an objective that is not above zero means nothing"
+        return "" if self.value > 0.0 else f"{100.0 * KEEPS:.0f} % of an objective that is not above zero means nothing"
 
     @property
     def kept(self) -> float | None:
@@ -158,8 +161,8 @@ def measure_plateau(evaluate: Evaluate, space: Space, point: FloatArray, value: 
     return _plateau(space, point, value, points, values)
 
 
-def most_robust(evaluate: Evaluate, space: Space, points: FloatArray, values: FloatArray) -> tuple[int, Plateau]:
-    """Among some points, the one whose neighbours are best in the mean; of equals the first.
+def most_robust(evaluate: Evaluate, space: Space, trials: Trials, most: int = CANDIDATES) -> tuple[int, Plateau]:
+    """Among the best trials, the one whose neighbours are best in the mean; of equals the better trial.
 
     A neighbour without a value counts as the lowest value met anywhere in the comparison (at most 0), so that a point
     beside which nothing trades is not better for it. All neighbours are evaluated together, each distinct one once.
@@ -167,20 +170,41 @@ def most_robust(evaluate: Evaluate, space: Space, points: FloatArray, values: Fl
     Args:
         evaluate: As in `measure_plateau`.
         space: What was searched.
-        points: float64 [m, d], valid points, best first; at least one.
-        values: float64 [m], objective at the points, larger is better.
+        trials: Of that search.
+        most: How many of the best complete trials that keep all guards are compared; equal points count once.
 
     Returns:
-        Index of the point, and its plateau.
+        Row of the chosen trial, and its plateau.
+
+    Raises:
+        ConfigError: No complete trial keeps all guards.
     """
-    around = [neighbourhood(space, point) for point in points]
+    rows = _candidates(trials, most)
+    around = [neighbourhood(space, trials.points[row]) for row in rows]
     distinct, where = np.unique(np.concatenate(around), axis=0, return_inverse=True)
     found = evaluate(space, distinct) if len(distinct) else np.empty(0)
     parts = np.split(found[where.ravel()], np.cumsum([len(neighbours) for neighbours in around])[:-1])
     floor = float(np.min(found[~np.isnan(found)], initial=0.0))
     scores = [np.where(np.isnan(part), floor, part).mean() if part.size else -np.inf for part in parts]
     best = int(np.argmax(scores))
-    return best, _plateau(space, points[best], float(values[best]), around[best], parts[best])
+    row = rows[best]
+    return row, _plateau(space, trials.points[row], float(trials.values[row, 0]), around[best], parts[best])
+
+
+def _candidates(trials: Trials, most: int) -> list[int]:
+    """Rows of the best complete trials that keep all guards, of equal points the first."""
+    found: dict[bytes, int] = {}
+    for row in trials.ranked:
+        if len(found) == most:
+            break
+        if trials.violation[row] == 0.0:
+            found.setdefault((trials.points[row] + 0.0).tobytes(), int(row))
+    if not found:
+        raise ConfigError(
+            f"none of {len(trials):,} trials was run to the end and kept all guards, so none is robust.",
+            hint="lower min_trades or raise max_drawdown, or search a wider box.",
+        )
+    return list(found.values())
 
 
 def _plateau(space: Space, point: FloatArray, value: float, points: FloatArray, values: FloatArray) -> Plateau:

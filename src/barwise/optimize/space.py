@@ -58,8 +58,10 @@ class Dimension:
         return self.rounded(self.base + self.step * np.arange(-below, above + 1, dtype=np.float64))
 
     def rounded(self, values: FloatArray) -> FloatArray:
-        """Values with the decimals of the dimension; the base value stays as it was given."""
-        rounded: FloatArray = np.where(values == self.base, self.base, np.round(values, self.decimals))
+        """Values with the decimals of the dimension, within its ends; the base value stays as it was given."""
+        # An end may have more decimals than that, where it is a declared bound, and must not be rounded across.
+        inside = np.clip(np.round(values, self.decimals), self.low, self.high)
+        rounded: FloatArray = np.where(values == self.base, self.base, inside)
         return rounded
 
 
@@ -76,7 +78,8 @@ class Space:
         fixed: Names that are not searched.
 
     Raises:
-        ConfigError: An unknown name, an empty range, or one that leaves the base value out.
+        ConfigError: An unknown name, a range of something that is no number, an empty range, or one that leaves the base
+            value out.
     """
 
     def __init__(
@@ -98,6 +101,12 @@ class Space:
                 raise ConfigError(
                     f"{name} is not a parameter of {type(strategy).__name__}.{did_you_mean(name, known)}",
                     hint=f"the parameters are {', '.join(known)}.",
+                )
+        for name in ranges:
+            if not _is_number(getattr(strategy, name)):
+                raise ConfigError(
+                    f"{name} is {getattr(strategy, name)!r}, which is no number to search around.",
+                    hint=f"leave {name} out of ranges, or start from a strategy in which it is a number.",
                 )
         idle = strategy.idle_parameters()
         names = [
@@ -134,8 +143,8 @@ class Space:
         whole = np.array([dimension.integer for dimension in self.dimensions], dtype=bool)
         low, high = self.low, self.high
         points: FloatArray = low + unit * (high - low + whole)
-        points[:, whole] = np.minimum(np.floor(points), high)[:, whole]
-        return points
+        points[:, whole] = np.floor(points)[:, whole]
+        return np.clip(points, low, high)
 
     def to_unit(self, points: FloatArray) -> FloatArray:
         """The inverse of `from_unit`; integers become the middle of their share."""
@@ -226,13 +235,16 @@ def _only_declared_rules(strategy: Strategy, rows: Mapping[str, Any]) -> bool:
 
 def _belongs(strategy: Strategy, name: str, stage: str, ranges: Mapping[str, Any]) -> bool:
     """Whether a parameter is searched in a stage."""
-    value = getattr(strategy, name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if not _is_number(getattr(strategy, name)):
         return False  # switches, names, and numbers that follow another one (None)
     own = parameter_stage(type(strategy).model_fields[name])
     if not own and name in ranges:
         own = "7.1" if _is_integer(strategy, name) else "7.2"
     return bool(own) and stage in (own, "joint")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _is_integer(strategy: Strategy, name: str) -> bool:

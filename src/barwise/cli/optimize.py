@@ -1,0 +1,263 @@
+"""`barwise optimize`: the three stages of the optimizer, with their progress, and what they found."""
+
+import json as json_text
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from barwise.cli.backtest import DetailTimeframe, Quantity, StrategyName, run_settings
+from barwise.cli.options import (
+    End,
+    Exchange,
+    Home,
+    Quiet,
+    Session,
+    Settings,
+    Start,
+    Symbol,
+    TimeframeName,
+    shown_path,
+)
+from barwise.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from barwise.config import OptimizationConfig
+    from barwise.optimize.engine import OptimizationResult, Progress
+
+logger = logging.getLogger(__name__)
+
+_INTERRUPTED = 130
+_STAGES = ("all", "joint", "7.1", "7.2", "7.3")
+
+
+def optimize(
+    exchange: Exchange = None,
+    symbol: Symbol = None,
+    timeframe: TimeframeName = None,
+    start: Start = None,
+    end: End = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", metavar="FILE", help="Candles of a Parquet or CSV file, not the store.")
+    ] = None,
+    detail: DetailTimeframe = None,
+    qty: Quantity = None,
+    strategy: StrategyName = None,
+    settings: Settings = None,
+    profile: Annotated[str, typer.Option("--profile", metavar="NAME", help="FAST, BALANCED or THOROUGH.")] = "BALANCED",
+    sampler: Annotated[
+        str, typer.Option("--sampler", metavar="NAME", help="TPE, AUTO, CMA-ES, QMC, RANDOM, GRID, NSGA-II, ...")
+    ] = "TPE",
+    stage: Annotated[
+        str, typer.Option("--stage", metavar="NAME", help="all three, one of 7.1 7.2 7.3, or joint: all at once.")
+    ] = "all",
+    objective: Annotated[
+        list[str] | None, typer.Option("--objective", metavar="NAME", help="What to maximise; repeat for several.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option("--trials", metavar="N", help="Per stage, not the profile's.")] = None,
+    min_trades: Annotated[int, typer.Option("--min-trades", metavar="N", help="Fewer do not count.")] = 5,
+    max_drawdown: Annotated[
+        float | None, typer.Option("--max-drawdown", metavar="PERCENT", help="Deeper does not count.")
+    ] = None,
+    ranges: Annotated[
+        list[str] | None, typer.Option("--range", metavar="NAME=LOW:HIGH", help="Search this instead; repeatable.")
+    ] = None,
+    fixed: Annotated[
+        list[str] | None, typer.Option("--fix", metavar="NAME", help="Do not search this one; repeatable.")
+    ] = None,
+    wide: Annotated[bool, typer.Option("--wide", help="Search from 0.4 to 2.5 times the base values.")] = False,
+    robust: Annotated[
+        bool, typer.Option("--robust", help="Choose the best neighbourhood, not the best point.")
+    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="Evaluate every trial on all bars.")] = False,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Same seed, same result.")] = 42,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", metavar="SECONDS", help="End each stage after this.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option("--workers", metavar="N", help="Threads or processes.")] = None,
+    backend: Annotated[
+        str, typer.Option("--backend", metavar="NAME", help="threads, processes, ray or cuda.")
+    ] = "threads",
+    storage: Annotated[
+        str | None, typer.Option("--storage", metavar="URL", help="Ledger: a file or a PostgreSQL URL.")
+    ] = None,
+    study: Annotated[
+        Path | None, typer.Option("--study", metavar="FILE", help="Also write Optuna studies, a journal file.")
+    ] = None,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Write the report's files.")] = True,
+    lookahead_check: Annotated[
+        bool, typer.Option("--lookahead-check/--no-lookahead-check", help="Refuse a strategy that looks ahead.")
+    ] = True,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON lines: progress, then the result.")] = False,
+    quiet: Quiet = False,
+    home: Home = None,
+) -> int:
+    """Search the parameters of a strategy in three stages: integers, real values, tier timeouts.
+
+    Without options: the EMA/RSI/ATR strategy on one year of the SYNTHETIC market SAMPLE. Every trial goes on record in
+    data/ledger.sqlite; a search that was stopped goes on from there when the same command is given again.
+    """
+    session = Session.begin(home, json, quiet)
+    if stage not in _STAGES:
+        raise ConfigError(f"{stage} is not a stage.{did_you_mean(stage, _STAGES)}", hint=f"use {', '.join(_STAGES)}.")
+    wanted = run_settings(
+        exchange=exchange,
+        symbol=symbol,
+        timeframe=timeframe,
+        start=start,
+        end=end,
+        candle_file=file,
+        detail=detail,
+        quantity=qty,
+        strategy=strategy,
+        values=settings,
+        check_lookahead=lookahead_check,
+    )
+    from barwise import pipeline
+    from barwise.config import OptimizationConfig
+    from barwise.optimize.engine import OptimizationEngine
+
+    config = OptimizationConfig(
+        profile=profile.upper(),
+        optuna_sampler=sampler,
+        objective=tuple(objective) if objective and len(objective) > 1 else (objective or ["sharpe_ratio"])[0],
+        num_trials=trials,
+        min_trades=min_trades,
+        max_drawdown=max_drawdown,
+        ranges=_parsed_ranges(ranges),
+        fixed=tuple(fixed or ()),
+        space="wide" if wide else "profile",
+        choose="robust" if robust else "best",
+        multi_fidelity=not full,
+        seed=seed,
+        timeout=timeout,
+        workers=workers,
+        backend=backend,
+        storage=storage,
+    )
+    market, rules = pipeline.choose_market(wanted), pipeline.choose_rules(wanted)
+    inputs = pipeline.fetch_inputs(wanted, market)
+    with (
+        _shown_progress(session) as tell,
+        OptimizationEngine(
+            inputs.candles, rules.strategy, market.quantity, opt_config=config, execution=rules.execution,
+            detail=inputs.detail, funding=inputs.funding, check_lookahead=lookahead_check, on_progress=tell,
+        ) as engine,
+    ):  # fmt: skip
+        names = ("7.1", "7.2", "7.3") if stage == "all" else (stage,)
+        for name in names:
+            if engine.optimize(name).interrupted:  # type: ignore[arg-type]
+                break
+        result = engine.result()
+    _finish(session, config, result, report=report, study=study)
+    return _INTERRUPTED if result.interrupted else 0
+
+
+def _parsed_ranges(texts: list[str] | None) -> dict[str, tuple[float, float]]:
+    """`name=low:high` texts by name.
+
+    Raises:
+        ConfigError: A text is something else.
+    """
+    found = {}
+    for text in texts or ():
+        name, _, span = text.partition("=")
+        low, _, high = span.partition(":")
+        try:
+            found[name.strip()] = (float(low), float(high))
+        except ValueError:
+            raise ConfigError(
+                f"--range {text}: NAME=LOW:HIGH is needed.", hint="for example --range ema_fast=5:40."
+            ) from None
+    return found
+
+
+def _finish(
+    session: Session, config: "OptimizationConfig", result: "OptimizationResult", *, report: bool, study: Path | None
+) -> None:
+    """Write what was asked for, and say what was found."""
+    from barwise.optimize.saving import optimization_document
+    from barwise.report.optimization import print_optimization, write_optimization
+
+    files = write_optimization(result, session.home) if report else None
+    written = {} if files is None else {name: str(path) for name, path in vars(files).items()}
+    if study is not None:
+        from barwise.optimize.optuna_samplers import save_studies
+
+        save_studies(result, study)
+        written["study"] = str(study)
+    if session.as_json:
+        session.document({"event": "result", **optimization_document(result), "files": written})
+    if session.speaks:
+        print_optimization(result, session.console())
+        session.say("")
+        for label, path in written.items():
+            session.say(f" {label:<12}{shown_path(Path(path))}")
+
+
+@contextmanager
+def _shown_progress(session: Session) -> Iterator["Callable[[Progress], None] | None"]:
+    """How progress is told: JSON lines to programs, a bar to a terminal, a line per stage to a log."""
+    if session.as_json:
+        yield _json_line
+    elif not session.speaks:
+        yield None
+    elif sys.stderr.isatty():
+        with _bar() as tell:
+            yield tell
+    else:
+        yield _log_stage_end
+
+
+def _json_line(progress: "Progress") -> None:
+    content = {"event": "progress", **vars(progress), "bars_per_second": progress.bars_per_second}
+    sys.stdout.write(json_text.dumps(content | {"eta_seconds": progress.eta_seconds}, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def _log_stage_end(progress: "Progress") -> None:
+    if progress.done == progress.total:
+        logger.info("stage %s", _told(progress))
+
+
+def _told(progress: "Progress") -> str:
+    """Progress in half a line."""
+    best = "none yet" if progress.best is None else f"{progress.best:,.3f}"
+    return (
+        f"{progress.stage}  {progress.done:,}/{progress.total:,} trials, {progress.pruned:,} pruned, best "
+        f"{progress.objective} {best}, {progress.bars_per_second / 1e6:,.1f} M bars/s"
+    )
+
+
+@contextmanager
+def _bar() -> Iterator["Callable[[Progress], None]"]:
+    """A bar per stage on stderr, with the best so far and the time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns: tuple[Any, ...] = (
+        TextColumn("stage {task.fields[stage]:<5}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f}  {task.fields[text]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=False) as bars:
+        tasks: dict[str, Any] = {}
+
+        def tell(progress: "Progress") -> None:
+            best = "none yet" if progress.best is None else f"{progress.best:,.3f}"
+            text = (
+                f"pruned {progress.pruned:,}  best {progress.objective} {best}  "
+                f"{progress.bars_per_second / 1e6:,.1f} M bars/s"
+            )
+            if progress.stage not in tasks:
+                tasks[progress.stage] = bars.add_task("", total=progress.total, stage=progress.stage, text=text)
+            bars.update(tasks[progress.stage], completed=progress.done, text=text)
+
+        yield tell

@@ -1,0 +1,621 @@
+"""What a search found and how it found it: a page in the terminal, one HTML page, and files for other programs.
+
+The best of many trials is always a good-looking number. All of them put beside it what it has to be seen with: how far
+luck alone would have gone, what is left of it one step away, and what happened to all the other trials.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from barwise.data.files import write_atomically
+from barwise.errors import DataError
+from barwise.optimize.insight import Importance, state_names
+from barwise.optimize.plateau import KEEPS
+from barwise.optimize.saving import file_stem, optimization_document
+from barwise.optimize.trials import StageResult
+from barwise.report import statements
+from barwise.report.cells import Cell, alignment_rules, data_table, money_result, signed
+from barwise.report.charts import Chart
+from barwise.report.files import versions
+from barwise.report.markup import Markup, element, joined, json_block
+from barwise.report.optimization_charts import (
+    ROLES,
+    OptimizationCharts,
+    StageCharts,
+    optimization_charts,
+    slices_note,
+    told,
+)
+from barwise.report.page import _NO_SCRIPT, _asset, _figure, _hash_source, _section
+from barwise.report.sections import _card
+from barwise.report.text import NOT_AVAILABLE, counted, duration, moment, money, number, percent, price, words
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from barwise.optimize.engine import OptimizationResult
+
+_MOST_RANKED = 20
+_ROLES = " ".join(f"--{role}: {colour};" for role, colour in ROLES.items())
+_STYLE = f""":root {{ {_ROLES} }}
+.small-charts {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 320px), 1fr)); gap: 0 1rem; }}
+.small-charts > * {{ min-width: 0; }}
+.small-charts .plot {{ height: 300px; }}
+.small-charts h3 {{ font-size: 0.92rem; }}
+.slices .plot {{ height: 240px; }}
+h4 {{ margin: 1.4rem 0 0; font-size: 0.95rem; }}
+"""
+_NOISE = (
+    "On noise importances look convincing too: some parameter always seems to decide. They say what told the better of "
+    "these trials from the worse on this span, not that anything here is real."
+)
+_LIMITS = (
+    "All of this was measured on the span that was searched. No out-of-sample test was made, so there is no verdict "
+    "here: the optimized column is the best of many tries and flatters."
+)
+
+
+# -- The page ----------------------------------------------------------------------------------------------------------
+
+
+def optimization_page(
+    result: "OptimizationResult",
+    *,
+    written: datetime,
+    versions: Mapping[str, str],
+    files: Mapping[str, str],
+    charts: OptimizationCharts | None = None,
+) -> str:
+    """The page of one optimization: one HTML file that opens without a network.
+
+    Args:
+        result: What to show.
+        written: When the page was made.
+        versions: What made it, by name.
+        files: The other files of the report, as the reader shall find them.
+        charts: From `optimization_charts`, where they were made already.
+
+    Raises:
+        ConfigError: Nothing was searched yet.
+    """
+    drawn = optimization_charts(result) if charts is None else charts
+    best = result.best
+    title = f"{statements.market_name(best)} {best.candles.exchange}: {statements.strategy_name(best)}, optimized"
+    body = joined(
+        *_notices(result),
+        _header(result, written),
+        element("main", *_main(result, drawn, versions)),
+        element(
+            "footer", element("p", f"Written {moment(written)} UTC by barwise. Beside this page: {_named(files)}.")
+        ),
+    )
+    return _document(title, body, drawn.all())
+
+
+def _document(title: str, body: Markup, charts: Sequence[Chart]) -> str:
+    """A page that carries all it needs and may load and run nothing else."""
+    drawing = (package_files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8")
+    own_script = _asset("page.js")
+    policy = (
+        f"default-src 'none'; script-src {_hash_source(drawing)} {_hash_source(own_script)}; "
+        "style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=policy),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("title", title),
+        element("style", Markup(_asset("page.css") + alignment_rules() + _STYLE)),
+    )
+    figures = {chart.name: chart.to_dict() for chart in charts}
+    scripts = (
+        json_block("figures", figures),
+        element("script", Markup(drawing)),
+        element("script", Markup(own_script)),
+    )
+    return f"<!DOCTYPE html>\n{element('html', head, element('body', body, *scripts), lang='en')}\n"
+
+
+def _named(files: Mapping[str, str]) -> str:
+    return ", ".join(path for kind, path in files.items() if kind != "html")
+
+
+def _notices(result: "OptimizationResult") -> list[Markup]:
+    """What must be read before any number."""
+    found = []
+    if result.candles.synthetic:
+        text = "SYNTHETIC: these prices were made up by a program. The result says nothing about any real market."
+        found.append(element("p", text, class_="notice synthetic", role="note"))
+    if result.interrupted:
+        text = "INTERRUPTED: the search was ended before it was done. This is the best of what it had tried by then."
+        found.append(element("p", text, class_="notice ruined", role="note"))
+    if result.best.ruined:
+        found.append(element("p", statements.ruin(result.best), class_="notice ruined", role="note"))
+    return found
+
+
+def _header(result: "OptimizationResult", written: datetime) -> Markup:
+    best = result.best
+    facts = (
+        best.candles.exchange,
+        f"{statements.strategy_name(best)}, optimized",
+        statements.span(best),
+        statements.bars_and_gaps(best),
+    )
+    terms = (
+        f"Run {result.run}. Tested from {statements.tested_from(best)} UTC. All times are UTC, all money is quote "
+        f"currency, capital {money(best.initial_capital)}. Written {moment(written)}."
+    )
+    return element(
+        "header",
+        element(
+            "div",
+            element("h1", statements.market_name(best)),
+            element("p", " · ".join(fact for fact in facts if fact)),
+            element("p", terms, class_="muted"),
+        ),
+        element("button", "Dark theme", type="button", id="theme", hidden=True),
+    )
+
+
+def _main(result: "OptimizationResult", charts: OptimizationCharts, versions: Mapping[str, str]) -> list[Markup]:
+    """The sections in the order of reading: what came out, how far to trust it, how it was found, all the rest."""
+    plateau = [element("p", _plateau_sentence(result))]
+    if charts.plateau is not None:
+        plateau.append(_figure(charts.plateau, tall=True))
+    return [
+        _section(
+            "Result",
+            _cards(result),
+            *(element("p", f"{note[:1].upper()}{note[1:]}") for note in result.notes),
+            element("p", _LIMITS, class_="limits muted"),
+            element("noscript", _NO_SCRIPT),
+            _comparison_table(result),
+        ),
+        _section("Parameters", _parameter_table(result)),
+        _section("Search", _figure(charts.history, tall=True), _stage_table(result)),
+        _section("Plateau", *plateau),
+        *(_stage_section(stage, drawn) for stage, drawn in zip(result.stages, charts.stages, strict=True)),
+        _section("Reproducing this", _reproduction_table(result, versions)),
+    ]
+
+
+def _stage_section(stage: StageResult, charts: StageCharts) -> Markup:
+    heading = "All parameters at once" if stage.stage == "joint" else f"Stage {stage.stage}"
+    if not stage.space.dimensions:
+        return _section(heading, element("p", "This stage had nothing to search."))
+    parts: list[Markup] = [_ranked_table(stage)]
+    if charts.pareto is not None:
+        parts.append(_figure(charts.pareto))
+    if charts.ranking is not None:
+        importance_parts = [element("p", _NOISE, class_="limits"), _figure(charts.ranking)]
+    else:
+        reason = f"No importance of parameters is shown: {charts.importance.reason}."
+        importance_parts = [element("p", reason, class_="limits muted")]
+    parts += importance_parts
+    if charts.parallel is not None:
+        parts.append(_figure(charts.parallel))
+    if charts.pairs:
+        parts += [
+            element("h4", "Pairs of the most important parameters"),
+            element("p", _pairs_note(stage, charts), class_="muted"),
+            element("div", *(_figure(chart) for chart in charts.pairs), class_="small-charts"),
+        ]
+    if charts.slices:
+        parts += [
+            element("h4", "Every parameter by itself"),
+            element("p", slices_note(stage), class_="muted"),
+            element("div", *(_figure(chart) for chart in charts.slices), class_="small-charts slices"),
+        ]
+    return _section(heading, *parts)
+
+
+def _pairs_note(stage: StageResult, charts: StageCharts) -> str:
+    text = (
+        f"Mean {words(stage.objective.names[0])} of the trials in each field, with their number in it. The star is the "
+        "chosen point, the rings are the neighbours of the final result."
+    )
+    if charts.left_out:
+        are = "is" if charts.left_out == 1 else "are"
+        text += f" {counted(charts.left_out, 'trial')} given up early or without a value {are} in no field."
+    return text
+
+
+# -- Cards and tables --------------------------------------------------------------------------------------------------
+
+
+def _cards(result: "OptimizationResult") -> Markup:
+    """The headline, each figure with what it has to be seen beside."""
+    before, after, last = result.baseline, result.best, result.stages[-1]
+    name = last.objective.names[0]
+    trials = sum(len(stage.trials) for stage in result.stages)
+    pruned = sum(stage.pruned for stage in result.stages)
+    duplicates = sum(stage.duplicates for stage in result.stages)
+    kept = None if result.plateau is None else result.plateau.kept
+    bars = sum(int(stage.trials.bars.sum()) for stage in result.stages)
+    share = 100.0 * bars / max(1, sum(stage.full_bars for stage in result.stages))
+    found: tuple[tuple[str, str, str], ...] = (
+        (
+            f"{words(name)[:1].upper()}{words(name)[1:]}",
+            told(name, last.best_value),
+            f"baseline {told(name, result.stages[0].base_value)}",
+        ),
+        ("Net result", money_result(after.net_pnl), f"baseline {money(before.net_pnl, signed=True)}"),
+        ("Max drawdown", percent(after.max_drawdown), f"baseline {percent(before.max_drawdown)}"),
+        (
+            "Trades",
+            f"{after.total_trades:,}",
+            f"{percent(after.metrics['win_rate'], 0)} won, baseline {before.total_trades:,}",
+        ),
+        (
+            "Luck alone",
+            f"Sharpe {number(result.luck_line)}",
+            f"expected best of {counted(result.n_trials, 'configuration')} on record without any edge",
+        ),
+        (
+            "Neighbours as good",
+            NOT_AVAILABLE if kept is None else percent(100.0 * kept, 0),
+            f"keep {100.0 * KEEPS:.0f} % of the objective one step away",
+        ),
+        ("Trials", f"{trials:,}", f"{pruned:,} given up early, {duplicates:,} answered from the record"),
+        ("Time", _seconds(result.seconds), f"{percent(share, 0)} of the bars of full evaluations"),
+    )
+    return element("dl", *(_card(*card) for card in found), class_="cards")
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60.0 else duration(round(1000.0 * seconds))
+
+
+_COMPARED: tuple[tuple[str, str], ...] = (
+    ("net_pnl", "money"), ("total_return", "percent"), ("sharpe_ratio", "number"), ("daily_sharpe_ratio", "number"),
+    ("sortino_ratio", "number"), ("calmar_ratio", "number"), ("max_drawdown", "percent"), ("profit_factor", "number"),
+    ("expectancy", "money"), ("expectancy_r", "number"), ("sqn", "number"), ("win_rate", "percent"),
+    ("exposure", "percent"), ("fees", "money"), ("slippage", "money"),
+)  # fmt: skip
+
+
+def compared_metrics(result: "OptimizationResult") -> dict[str, dict[str, float | None]]:
+    """Headline metrics of the strategy it started from and of the one it ended with, None where undefined."""
+    found: dict[str, dict[str, float | None]] = {}
+    sides = {"baseline": result.baseline, "optimized": result.best}
+    for name, _ in _COMPARED:
+        found[name] = {side: one.metrics[name] for side, one in sides.items()}
+    found["total_trades"] = {side: float(one.total_trades) for side, one in sides.items()}
+    return found
+
+
+def _comparison_table(result: "OptimizationResult") -> Markup:
+    texts: dict[str, Callable[[float | None], str]] = {
+        "money": lambda value: money(value, signed=True),
+        "percent": lambda value: percent(value, 2),
+        "number": number,
+    }
+    figures = compared_metrics(result)
+    rows = [
+        (words(name), *(texts[kind](figures[name][side]) for side in ("baseline", "optimized")))
+        for name, kind in _COMPARED
+    ]
+    rows.append(("trades", f"{result.baseline.total_trades:,}", f"{result.best.total_trades:,}"))
+    half = -(-len(rows) // 2)
+    header = ("<metric", "baseline", "optimized")
+    caption = "Both on the span that was searched"
+    return element(
+        "div",
+        data_table(caption, header, rows[:half]),
+        data_table(f"{caption} (continued)", header, rows[half:]),
+        class_="pair",
+    )
+
+
+def _parameter_table(result: "OptimizationResult") -> Markup:
+    """Where each searched parameter started, where it ended, and in which box it was looked for."""
+    before, after = result.baseline.strategy, result.strategy
+    rows = []
+    for stage in result.stages:
+        for dimension in stage.space.dimensions:
+            old, new = float(getattr(before, dimension.name)), float(getattr(after, dimension.name))
+            at_wall = new in (dimension.low, dimension.high) and dimension.high > dimension.low
+            change = "unchanged" if old == new else with_percent(old, new)
+            rows.append(
+                (
+                    dimension.name,
+                    stage.stage,
+                    price(old),
+                    price(new),
+                    change,
+                    f"{price(dimension.low)} to {price(dimension.high)}",
+                    price(dimension.step),
+                    Cell("at the wall of its box: a wider one may hold better" if at_wall else "", "long-text"),
+                )
+            )
+    header = ("<parameter", "<stage", "baseline", "optimized", "change", "box", "step", "<note")
+    return data_table("All other parameters stayed as they were", header, rows)
+
+
+def with_percent(old: float, new: float) -> str:
+    """A change, in percent where that has a meaning."""
+    return percent(100.0 * (new / old - 1.0), 0, signed=True) if old else f"by {price(new - old)}"
+
+
+def _stage_table(result: "OptimizationResult") -> Markup:
+    rows = []
+    for stage in result.stages:
+        name, states = stage.objective.names[0], state_names(stage.trials)
+        bars = 100.0 * float(stage.trials.bars.sum()) / max(1, stage.full_bars)
+        rows.append(
+            (
+                stage.stage,
+                stage.sampler,
+                f"{len(stage.trials):,}",
+                f"{stage.pruned:,}",
+                f"{states.count('infeasible'):,}",
+                f"{states.count('undefined'):,}",
+                f"{stage.duplicates:,}",
+                percent(bars, 0),
+                told(name, stage.base_value),
+                told(name, stage.best_value),
+                _seconds(stage.seconds),
+                _seconds(stage.sampler_seconds),
+            )
+        )
+    header = (
+        "<stage", "<sampler", "trials", "given up early", "broke a guard", "without a value", "from the record",
+        "bars simulated", "started at", "ended at", "time", "of it the sampler",
+    )  # fmt: skip
+    caption = f"The stages, by {words(result.stages[0].objective.names[0])}; bars as a share of full evaluations"
+    return data_table(caption, header, rows)
+
+
+def _ranked_table(stage: StageResult) -> Markup:
+    """The best trials of a stage, the chosen one and the start marked."""
+    trials, objective = stage.trials, stage.objective
+    rows = trials.ranked[:_MOST_RANKED].tolist()
+    rows += [row for row in (stage.chosen, 0) if row not in rows and trials.complete[row]]
+    rank = {int(row): at for at, row in enumerate(trials.ranked, 1)}
+    summaries = trials.summaries
+    table = []
+    for row in rows:
+        role = " and ".join(text for text, at in (("chosen", stage.chosen), ("start", 0)) if at == row)
+        values = stage.space.values(trials.points[row])
+        table.append(
+            (
+                f"{rank[row]:,}",
+                role,
+                *(told(name, float(trials.reported[row, at])) for at, name in enumerate(objective.names)),
+                f"{int(summaries['trades'][row]):,}",
+                signed(float(summaries["net_pnl"][row]), money(float(summaries["net_pnl"][row]), signed=True)),
+                percent(100.0 * float(summaries["max_drawdown"][row])),
+                "" if trials.violation[row] == 0.0 else "broken",
+                *(price(float(value)) for value in values.values()),
+            )
+        )
+    header = (
+        "<rank", "<", *map(words, objective.names), "trades", "net result", "drawdown", "<guards", *stage.space.names
+    )  # fmt: skip
+    complete = int(trials.complete.sum())
+    caption = f"The best {min(_MOST_RANKED, complete):,} of {counted(complete, 'trial')} that were run to the end"
+    return data_table(f"{caption}; the CSV file has all", header, table)
+
+
+def _plateau_sentence(result: "OptimizationResult") -> str:
+    plateau, name = result.plateau, result.stages[0].objective.names[0]
+    if plateau is None:
+        return "Nothing was searched, so there is no neighbourhood."
+    sign = -1.0 if result.stages[0].objective.directions[0] == "minimize" else 1.0
+
+    def shown(value: float | None) -> str:
+        return NOT_AVAILABLE if value is None else told(name, sign * value)
+
+    text = (
+        f"One step in one parameter, or in two at once, makes {counted(len(plateau.points), 'neighbour')} of the "
+        f"result. Its {words(name)} is {shown(plateau.value)}; theirs is {shown(plateau.median)} in the median, "
+        f"{shown(plateau.mean)} in the mean and {shown(plateau.worst)} at worst."
+    )
+    if plateau.undefined:
+        have = "has" if plateau.undefined == 1 else "have"
+        text += f" {plateau.undefined:,} of them {have} no value and count as lost."
+    return f"{text} What falls off one step away was a peak in the noise; what was really there has a plateau."
+
+
+def _reproduction_table(result: "OptimizationResult", versions: Mapping[str, str]) -> Markup:
+    rows = [
+        ("candles", result.candles.label),
+        ("fingerprint of the candles", result.candles.fingerprint),
+        ("run", result.run),
+        ("configurations on record for these candles", f"{result.n_trials:,}"),
+        ("objective", result.stages[0].objective.label),
+        ("rungs, share of the bars", ", ".join(percent(100.0 * level, 0) for level in result.stages[0].levels)),
+        *versions.items(),
+    ]
+    return data_table("What the search can be made from again", ("<", "<"), rows)
+
+
+# -- Files -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class OptimizationReport:
+    """The files of one optimization; see docs/optimization-report.md for what is in them."""
+
+    json: Path
+    html: Path
+    trials_csv: Path
+
+
+def write_optimization(
+    result: "OptimizationResult", home: Path, *, written: datetime | None = None
+) -> OptimizationReport:
+    """Write an optimization below the home folder as JSON, HTML and CSV: all of them or none.
+
+    Args:
+        result: What to write.
+        home: The folder that holds `data/`. Files of the same run are replaced.
+        written: When the report was written, aware; by default now.
+
+    Raises:
+        ConfigError: Nothing was searched yet.
+        DataError: A file cannot be written; none that was written before it is left behind.
+    """
+    data, stem = Path(home) / "data", file_stem(result)
+    places = {
+        "json": data / "results" / f"{stem}.json",
+        "html": data / "results" / f"{stem}.html",
+        "trials_csv": data / "exports" / f"{stem}-trials.csv",
+    }
+    charts = optimization_charts(result)
+    document = optimization_document(result)
+    document["importance"] = {
+        stage.stage: _importance_dict(one.importance) for stage, one in zip(result.stages, charts.stages, strict=True)
+    }
+    names = {kind: path.relative_to(home).as_posix() for kind, path in places.items()}
+    when = (written or datetime.now(UTC)).astimezone(UTC)
+    contents = {
+        "json": json.dumps(document, allow_nan=False),
+        "html": optimization_page(result, written=when, versions=versions(), files=names, charts=charts),
+        "trials_csv": result.frame().write_csv(),
+    }
+    done: list[Path] = []
+    try:
+        for kind, text in contents.items():
+            done.append(write_atomically(places[kind], text))
+    except DataError:
+        for path in done:
+            with suppress(OSError):
+                path.unlink()
+        raise
+    return OptimizationReport(**places)
+
+
+def _importance_dict(found: Importance) -> dict[str, Any]:
+    return {
+        "method": found.method,
+        "shares": dict(found.shares),
+        "low": dict(found.low),
+        "high": dict(found.high),
+        "trials": found.used,
+        "reason": found.reason or None,
+    }
+
+
+# -- Terminal ----------------------------------------------------------------------------------------------------------
+
+
+def print_optimization(result: "OptimizationResult", console: "Console") -> None:
+    """Print the summary of one optimization; 80 columns are enough.
+
+    Args:
+        result: What to print.
+        console: A rich console; its width and colours are respected.
+    """
+    from rich.padding import Padding
+
+    for part in (_identity(result), _headline(result), _lines(result)):
+        console.print(Padding(part, (0, 1, 1, 1), expand=False), highlight=False, markup=False)
+
+
+def _identity(result: "OptimizationResult") -> "RenderableType":
+    from rich.text import Text
+
+    best = result.best
+    facts = (
+        (statements.market_name(best), "bold"),
+        ("SYNTHETIC" if best.candles.synthetic else "", "bold reverse"),
+        (best.candles.exchange, ""),
+        (statements.span(best), ""),
+        (statements.bars_and_gaps(best), ""),
+        (statements.strategy_name(best), ""),
+        ("INTERRUPTED" if result.interrupted else "", "bold reverse"),
+    )
+    return Text("  ").join(Text(text, style) for text, style in facts if text)
+
+
+def _headline(result: "OptimizationResult") -> "RenderableType":
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("")
+    table.add_column("baseline", justify="right")
+    table.add_column("optimized", justify="right")
+    sides = (result.baseline, result.best)
+
+    def row(name: str, *texts: str) -> None:
+        table.add_row(name, *(Text(text) for text in texts))
+
+    objective = result.stages[0].objective.names[0] if result.stages else ""
+    if objective not in _HEADLINE:
+        values = (result.stages[0].base_value, result.stages[-1].best_value) if result.stages else ()
+        row(words(objective), *(told(objective, value) for value in values))
+    row("net result", *(money(side.net_pnl, signed=True) for side in sides))
+    row("return", *(percent(side.total_return, signed=True) for side in sides))
+    row("Sharpe", *(number(side.metrics["sharpe_ratio"]) for side in sides))
+    row("max drawdown", *(percent(side.max_drawdown) for side in sides))
+    row("trades / win rate", *(f"{side.total_trades:,} / {percent(side.metrics['win_rate'], 0)}" for side in sides))
+    row("fees + slippage", *(money(-side.metrics["fees"] - side.metrics["slippage"], signed=True) for side in sides))
+    return table
+
+
+_HEADLINE = frozenset({"", "net_pnl", "total_return", "sharpe_ratio", "max_drawdown", "total_trades", "win_rate"})
+
+
+def _lines(result: "OptimizationResult") -> "RenderableType":
+    from rich.table import Table
+    from rich.text import Text
+
+    facts = [
+        ("Changed", _changes(result), ""),
+        *((f"Stage {stage.stage}".replace("Stage joint", "Search"), _stage_line(stage), "") for stage in result.stages),
+        ("Plateau", _plateau_line(result), ""),
+        ("Luck", _luck_line(result), ""),
+        *(("Note", note, "yellow") for note in result.notes),
+        ("Limits", _LIMITS, "dim"),
+    ]
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column(width=10)
+    table.add_column()
+    for label, text, style in facts:
+        table.add_row(Text(label, "bold"), Text(text, style))
+    return table
+
+
+def _changes(result: "OptimizationResult") -> str:
+    before = result.baseline.strategy
+    changes = (
+        f"{name} {price(float(getattr(before, name)))} -> {price(float(value))}"
+        for name, value in result.best_params.items()
+    )
+    return ", ".join(changes) or "nothing: no trial was better than the baseline"
+
+
+def _stage_line(stage: StageResult) -> str:
+    name = stage.objective.names[0]
+    return (
+        f"{words(name)} {told(name, stage.base_value)} -> {told(name, stage.best_value)}   {stage.sampler}, "
+        f"{counted(len(stage.trials), 'trial')}, {stage.pruned:,} given up early, {_seconds(stage.seconds)}"
+    )
+
+
+def _plateau_line(result: "OptimizationResult") -> str:
+    plateau = result.plateau
+    if plateau is None:
+        return "nothing was searched"
+    if plateau.kept is None:
+        return f"not known: {plateau.reason}"
+    kept = percent(100.0 * plateau.kept, 0)
+    return f"{kept} of {counted(len(plateau.points), 'neighbour')} one step away keep {100.0 * KEEPS:.0f} % of the objective"
+
+
+def _luck_line(result: "OptimizationResult") -> str:
+    return (
+        f"the best of {counted(result.n_trials, 'configuration')} on record reaches Sharpe {number(result.luck_line)} "
+        "over this span by luck alone"
+    )

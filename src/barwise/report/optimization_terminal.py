@@ -1,0 +1,119 @@
+"""The page at the end of an optimization: what it found, what that cost, and how much of it luck would explain."""
+
+from typing import TYPE_CHECKING, Any
+
+from barwise.report.text import counted, money, number, percent, words
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from barwise.optimize.engine import OptimizationResult
+
+_LABEL_WIDTH = 10
+
+
+def print_optimization(result: "OptimizationResult", console: "Console") -> None:
+    """Print the summary of one optimization.
+
+    Args:
+        result: What to print.
+        console: A rich console; its width and colours are respected, 80 columns are enough.
+    """
+    from rich.padding import Padding
+
+    for part in (_stages(result), _before_and_after(result), _lines(result)):
+        console.print(Padding(part, (0, 1, 1, 1), expand=False), highlight=False, markup=False)
+
+
+def luck_sentence(result: "OptimizationResult") -> str:
+    """How the best Sharpe ratio stands to what the best of so many trials shows by luck alone."""
+    found, luck = result.best.sharpe_ratio, result.luck_line
+    told = (
+        f"the best of {result.n_trials:,} trials on these candles is expected to show a Sharpe ratio of {number(luck)} "
+        f"by luck alone; this one shows {number(found)}"
+    )
+    if found <= luck:
+        return f"{told}: no more than luck. Walk it forward before you believe it."
+    return f"{told}. More than luck is not yet an edge: walk it forward."
+
+
+def plateau_sentence(result: "OptimizationResult") -> str:
+    """How much of the neighbourhood keeps the objective."""
+    plateau = result.plateau
+    if plateau is None:
+        return ""
+    around = counted(len(plateau.points), "neighbour")
+    if plateau.kept is None:
+        return f"{around} one step away: {plateau.reason}"
+    kind = "a plateau" if plateau.kept >= 0.5 else "a peak, not a plateau"
+    return (
+        f"{percent(100.0 * plateau.kept, 0)} of {around} one step away keep 80 % of the objective ({kind}); the "
+        f"median neighbour has {number(plateau.median)}, the worst {number(plateau.worst)}"
+    )
+
+
+def _stages(result: "OptimizationResult") -> "RenderableType":
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("stage")
+    for head in ("trials", "pruned", "bars used", "before", "after", "seconds"):
+        table.add_column(head, justify="right")
+    for stage in result.stages:
+        share = stage.trials.bars.sum() / max(1, stage.full_bars)
+        table.add_row(
+            stage.stage,
+            f"{len(stage.trials):,}",
+            f"{stage.pruned:,}",
+            percent(100.0 * share, 0),
+            number(stage.base_value, 3),
+            Text(number(stage.best_value, 3), "bold"),
+            f"{stage.seconds:,.2f}",
+        )
+    return table
+
+
+def _before_and_after(result: "OptimizationResult") -> "RenderableType":
+    from rich.table import Table
+    from rich.text import Text
+
+    before, after = result.baseline, result.best
+    rows: list[tuple[str, str, str]] = [
+        ("net result", money(before.net_pnl, signed=True), money(after.net_pnl, signed=True)),
+        ("Sharpe", *(number(run.metrics["sharpe_ratio"]) for run in (before, after))),  # type: ignore[list-item]
+        ("max drawdown", percent(before.max_drawdown), percent(after.max_drawdown)),
+        ("trades", f"{before.total_trades:,}", f"{after.total_trades:,}"),
+    ]
+    for name, value in result.best_params.items():
+        rows.append((words(name), _setting(getattr(before.strategy, name)), _setting(value)))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("")
+    table.add_column("before", justify="right")
+    table.add_column("after", justify="right")
+    for name, old, new in rows:
+        table.add_row(name, Text(old, "dim"), new)
+    return table
+
+
+def _lines(result: "OptimizationResult") -> "RenderableType":
+    from rich.table import Table
+    from rich.text import Text
+
+    facts = [
+        ("Luck", luck_sentence(result), "yellow" if result.best.sharpe_ratio <= result.luck_line else ""),
+        ("Plateau", plateau_sentence(result), ""),
+        *(("Note", note, "yellow") for note in result.notes),
+        ("", "interrupted: the best until then" if result.interrupted else "", "bold red"),
+    ]
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column(width=_LABEL_WIDTH)
+    table.add_column()
+    for label, text, style in facts:
+        if text:
+            table.add_row(Text(label, "bold"), Text(text, style))
+    return table
+
+
+def _setting(value: Any) -> str:
+    return "follows the stop" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
