@@ -255,7 +255,9 @@ class OptimizationConfig(Parameters):
     choose: Literal["best", "robust"] = Field(
         default="best", description="the best point, or the one with the best neighbourhood"
     )
-    backend: Literal["threads", "processes", "ray"] = Field(default="threads", description="where rows are simulated")
+    backend: Literal["threads", "processes", "ray", "cuda"] = Field(
+        default="threads", description="where rows are simulated"
+    )
     address: str | None = Field(default=None, description="of a Ray cluster; None = this machine")
     batch_size: int = Field(default=8192, ge=1, description="rows simulated at a time; bounds memory, changes nothing")
 

@@ -24,8 +24,10 @@ from barwise.data.files import read_candles, read_funding
 from barwise.data.quality import utc_text
 from barwise.data.synthetic import sample_symbols
 from barwise.engine import backtest
-from barwise.errors import ConfigError, DataError, did_you_mean
+from barwise.errors import CheckpointError, ConfigError, DataError, did_you_mean
 from barwise.exchange.manager import VENUES, ExchangeManager, known_venue, span_ms
+from barwise.optimize.evaluation import record_run
+from barwise.optimize.ledger import Ledger
 from barwise.report import ReportFiles, write_report
 from barwise.result import BacktestResult
 from barwise.strategy.base import Strategy
@@ -34,7 +36,7 @@ from barwise.timeframe import Timeframe, calendar_of
 
 logger = logging.getLogger(__name__)
 
-NOT_IN_THIS_RELEASE = {
+NOT_IN_THIS_JOB = {
     "1": "credentials",
     "2": "connectivity",
     "6": "hardware profile",
@@ -190,6 +192,7 @@ def run_main_job(settings: RunSettings, home: Path, emit: Callable[[StageDone], 
         lambda: run_baseline(inputs, rules, market.quantity, check_lookahead=settings.check_lookahead),
         describe_result,
     )
+    put_on_record(result, inputs, market.quantity, home)
     files = stage("9", "report", lambda: write_report(result, home), lambda files: str(files.html.name))
     return MainJob(result, files, tuple(done))
 
@@ -357,6 +360,18 @@ def run_baseline(inputs: Inputs, rules: Rules, quantity: float, *, check_lookahe
         funding=inputs.funding,
         check_lookahead=check_lookahead,
     )
+
+
+def put_on_record(result: BacktestResult, inputs: Inputs, quantity: float, home: Path) -> None:
+    """Write a backtest into the trial ledger: a look at the data counts, whoever takes it.
+
+    A ledger that cannot be written does not undo the backtest; it is a warning, because the count is then too low.
+    """
+    try:
+        with Ledger(home / "data" / "ledger.sqlite") as ledger:
+            record_run(ledger, result, quantity, detail=inputs.detail, funding=inputs.funding)
+    except CheckpointError as error:
+        logger.warning("this backtest is not on record in the trial ledger: %s", error.message)
 
 
 def describe_rules(rules: Rules) -> str:

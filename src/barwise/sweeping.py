@@ -148,6 +148,9 @@ def sweep(
 class Sweeper:
     """Candles, rules and costs made ready once for any number of sweeps; the arguments are those of `sweep`.
 
+    With a `backend` the rows are spread over its workers, with `on_gpu` they run on the graphics card: there the last
+    digits may differ, so whoever reports such a row runs it again here.
+
     A sweep can also be run in steps: `start` makes a run of some rows, `advance` takes it (or some of its rows) to a
     later bar and says what each row would show if it ended there. Going on costs the bars in between and no more.
     """
@@ -168,6 +171,7 @@ class Sweeper:
         workers: int | None = None,
         check_lookahead: bool = True,
         backend: Backend | None = None,
+        on_gpu: bool = False,
     ) -> None:
         self.strategy, self.execution = checked_strategy(strategy), checked_execution(execution)
         self.threads = checked_workers(workers)
@@ -177,6 +181,7 @@ class Sweeper:
         self.fees = resolved_fees(self.execution, self.candles.exchange)
         self.quantity = qty
         self.trade_from = trade_from
+        self.on_gpu = on_gpu
         self.detail = self.prepared.execution_candles if detail is not None else None
         self.funding = settlements
         announce_compilation()
@@ -306,8 +311,16 @@ class Sweeper:
     def _simulate(
         self, planned: PlanRows, plan_of_row: IntArray, params: Any, summaries: Any, states: Any, stop: int, close: bool
     ) -> None:
-        """Run rows; each thread takes the next share of them until none is left."""
+        """Run rows; each thread takes the next share of them until none is left. Or all at once on a graphics card."""
         n_rows = params.size
+        if self.on_gpu:
+            from barwise.core.gpu import simulate_rows_on_gpu
+
+            simulate_rows_on_gpu(
+                self.prepared.market, planned.lines, planned.plans, planned.event_bars, planned.event_codes,
+                plan_of_row, params, stop, summaries, states, close,
+            )  # fmt: skip
+            return
         threads = self.threads if n_rows * stop > _WORTH_THREADS else 1
         share = max(1, -(-n_rows // (threads * _SHARES_PER_THREAD)))
         shares = itertools.count()

@@ -98,6 +98,7 @@ def backtest(
     if not inputs.candles.exchange and rules.execution.fees is None and rules.execution.taker_fee is None:
         logger.warning("these candles name no exchange, so no fees are charged; --exchange or --set taker_fee= does.")
     result = pipeline.run_baseline(inputs, rules, market.quantity, check_lookahead=wanted.check_lookahead)
+    pipeline.put_on_record(result, inputs, market.quantity, session.home)
     files = write_report(result, session.home) if report else None
     session.document(result.to_dict() | {"files": _file_names(files)})
     _print_result(session, result, files)
@@ -141,12 +142,12 @@ def run(
             "stages": [vars(stage) for stage in job.stages],
             "result": job.result.to_dict(),
             "files": _file_names(job.files),
-            "not_in_this_release": pipeline.NOT_IN_THIS_RELEASE,
+            "not_in_this_job": pipeline.NOT_IN_THIS_JOB,
         }
     )
     _print_result(session, job.result, job.files)
-    missing = ", ".join(f"{name} ({number})" for number, name in pipeline.NOT_IN_THIS_RELEASE.items())
-    session.say(f" Not in this release, by stage: {missing}.")
+    missing = ", ".join(f"{name} ({number})" for number, name in pipeline.NOT_IN_THIS_JOB.items())
+    session.say(f" Not in this job yet, by stage: {missing}. Alone: barwise profile, barwise optimize.")
 
 
 def run_settings(*, strategy: str | None, values: list[str] | None, **options: Any) -> "RunSettings":

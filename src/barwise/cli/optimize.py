@@ -26,7 +26,6 @@ from barwise.cli.options import (
 from barwise.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from barwise.config import OptimizationConfig
     from barwise.optimize.engine import OptimizationResult, Progress
 
 logger = logging.getLogger(__name__)
@@ -153,7 +152,7 @@ def optimize(
             if engine.optimize(name).interrupted:  # type: ignore[arg-type]
                 break
         result = engine.result()
-    _finish(session, config, result, report=report, study=study)
+    _finish(session, result, report=report, study=study)
     return _INTERRUPTED if result.interrupted else 0
 
 
@@ -176,18 +175,15 @@ def _parsed_ranges(texts: list[str] | None) -> dict[str, tuple[float, float]]:
     return found
 
 
-def _finish(
-    session: Session, config: "OptimizationConfig", result: "OptimizationResult", *, report: bool, study: Path | None
-) -> None:
+def _finish(session: Session, result: "OptimizationResult", *, report: bool, study: Path | None) -> None:
     """Write what was asked for, and say what was found."""
-    from barwise.optimize.saving import optimization_document
-    from barwise.report.optimization import print_optimization, write_optimization
+    from barwise.optimize.saving import optimization_document, save_studies
+    from barwise.report.optimization import write_optimization
+    from barwise.report.optimization_terminal import print_optimization
 
     files = write_optimization(result, session.home) if report else None
     written = {} if files is None else {name: str(path) for name, path in vars(files).items()}
     if study is not None:
-        from barwise.optimize.optuna_samplers import save_studies
-
         save_studies(result, study)
         written["study"] = str(study)
     if session.as_json:
@@ -237,7 +233,8 @@ def _told(progress: "Progress") -> str:
 def _bar() -> Iterator["Callable[[Progress], None]"]:
     """A bar per stage on stderr, with the best so far and the time left."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
 
     columns: tuple[Any, ...] = (
         TextColumn("stage {task.fields[stage]:<5}"),
@@ -247,7 +244,7 @@ def _bar() -> Iterator["Callable[[Progress], None]"]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=False) as bars:
+    with Bars(*columns, console=Console(stderr=True), transient=False) as bars:
         tasks: dict[str, Any] = {}
 
         def tell(progress: "Progress") -> None:

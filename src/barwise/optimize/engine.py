@@ -52,6 +52,8 @@ logger = logging.getLogger(__name__)
 _AUTO_TRIALS = 10
 # Stage 7.3 has four small integers to search; a third of the trials see nearly all of them.
 _SHARE_OF_TIMEOUTS = 1.0 / 3.0
+# Trials of a graphics card that the processor runs again: the last digits can change no more than their order.
+_SCORED_AGAIN = 50
 _EULER = 0.5772156649015329
 
 
@@ -211,12 +213,14 @@ class OptimizationEngine:
         self._ledger = Ledger(self.config.storage or home_folder() / "data" / "ledger.sqlite")
         config = self.config
         self._backend = (
-            None if config.backend == "threads" else open_backend(config.backend, config.workers, config.address)
+            open_backend(config.backend, config.workers, config.address)
+            if config.backend in ("processes", "ray")
+            else None
         )
         self._sweeper = Sweeper(
             candles, checked_strategy(base_config), order_qty, execution=execution, detail=detail, funding=funding,
             trade_from=trade_from, exchange=exchange, symbol=symbol, timeframe=timeframe, workers=config.workers,
-            check_lookahead=check_lookahead, backend=self._backend,
+            check_lookahead=check_lookahead, backend=self._backend, on_gpu=config.backend == "cuda",
         )  # fmt: skip
         levels = config.fidelity_levels if config.multi_fidelity else (1.0,)
         self._evaluator = Evaluator(self._sweeper, self.objective, levels, self._ledger, config.batch_size)
@@ -275,7 +279,7 @@ class OptimizationEngine:
             logger.warning("stage %s was interrupted after %d trials", stage, len(search.trials))
         assert search.trials is not None
         trials = search.trials
-        chosen = trials.best
+        chosen = self._confirmed_best(space, trials) if self._sweeper.on_gpu else trials.best
         notes = list(search.notes)
         if config.choose == "robust" and len(trials) > 1 and not interrupted:
             chosen = self._robust(space, trials)
@@ -377,6 +381,24 @@ class OptimizationEngine:
         rows = np.flatnonzero(kept & trials.complete & (trials.values[:, 0] >= base))
         chosen, _ = most_robust(self._neighbours, space, trials.taken(rows))
         return int(rows[chosen])
+
+    def _confirmed_best(self, space: Space, trials: Trials) -> int:
+        """Best row of trials that a graphics card has made, after the processor, which has the word, ran them again.
+
+        The base and the best trials get the processor's numbers in place; the others stay what they were, proposals.
+        """
+        sweeper = self._sweeper
+        processor = Sweeper(
+            sweeper.candles, sweeper.strategy, sweeper.quantity, execution=sweeper.execution, detail=sweeper.detail,
+            funding=sweeper.funding, trade_from=sweeper.trade_from, workers=sweeper.threads, check_lookahead=False,
+        )  # fmt: skip
+        evaluator = Evaluator(processor, self.objective, (1.0,), self._ledger, self.config.batch_size)
+        rows = np.unique(np.append(trials.ranked[:_SCORED_AGAIN], 0))
+        again = evaluator.evaluate(space, trials.points[rows], self._origin("confirmation"), halve=False)
+        for name in ("reported", "values", "violation", "sharpe", "summaries"):
+            getattr(trials, name)[rows] = getattr(again, name)
+        trials.steps[rows, -1] = again.values[:, 0]
+        return int(rows[again.best])
 
     def _neighbours(self, space: Space, points: FloatArray) -> FloatArray:
         """First objective (larger is better) of points around another one, all bars, recorded."""

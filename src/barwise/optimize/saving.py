@@ -44,6 +44,26 @@ def save_optimization(result: "OptimizationResult", home: Path | None = None) ->
     return files
 
 
+def save_studies(result: "OptimizationResult", storage: Path) -> None:
+    """Write each stage as an Optuna study, for Optuna's own dashboards and tools.
+
+    Args:
+        storage: A journal file, `.log` or `.journal`; studies are added to one that is there.
+
+    Raises:
+        ConfigError: Optuna cannot write there.
+    """
+    from barwise.optimize.optuna_samplers import study_of
+
+    for stage in result.stages:
+        trials, objective = stage.trials, stage.objective
+        sign = -1.0 if objective.directions[0] == "minimize" else 1.0
+        study_of(
+            f"{result.run} stage {stage.stage}", stage.space, objective.names, objective.directions, trials.points,
+            trials.reported, sign * trials.steps, trials.complete, trials.violation, storage=storage,
+        )  # fmt: skip
+
+
 def file_stem(result: "OptimizationResult") -> str:
     """Name of the files of one optimization, without ending: optimization-<run>-<symbol>-<timeframe>."""
     symbol = re.sub(r"[^A-Za-z0-9._-]+", "-", result.candles.symbol).strip("-.") or "unnamed"

@@ -21,7 +21,7 @@ def print_optimization(result: "OptimizationResult", console: "Console") -> None
     """
     from rich.padding import Padding
 
-    for part in (_stages(result), _before_and_after(result), _lines(result)):
+    for part in (_identity(result), _stages(result), _before_and_after(result), _lines(result)):
         console.print(Padding(part, (0, 1, 1, 1), expand=False), highlight=False, markup=False)
 
 
@@ -50,6 +50,27 @@ def plateau_sentence(result: "OptimizationResult") -> str:
         f"{percent(100.0 * plateau.kept, 0)} of {around} one step away keep 80 % of the objective ({kind}); the "
         f"median neighbour has {number(plateau.median)}, the worst {number(plateau.worst)}"
     )
+
+
+def _identity(result: "OptimizationResult") -> "RenderableType":
+    from rich.text import Text
+
+    candles, stage = result.candles, result.stages[0]
+    facts = (
+        (f"{candles.symbol} {candles.timeframe}".strip(), "bold"),
+        ("SYNTHETIC", "bold reverse" if candles.synthetic else None),
+        (candles.exchange, ""),
+        (counted(len(candles), "bar"), ""),
+        (type(result.strategy).name(), ""),
+        (f"sampler {stage.sampler}", ""),
+    )
+    line = Text("  ").join(Text(text, style) for text, style in facts if text and style is not None)
+    goals = " and ".join(
+        f"{'smallest' if direction == 'minimize' else 'largest'} {words(name)}"
+        for name, direction in zip(stage.objective.names, stage.objective.directions, strict=True)
+    )
+    line.append(f"\nsearched for the {goals}; everything below is in-sample", "dim")
+    return line
 
 
 def _stages(result: "OptimizationResult") -> "RenderableType":
