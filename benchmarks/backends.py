@@ -26,12 +26,12 @@ BATCH_ROWS = 8_192
 COLUMNS = 10
 
 
-def nothing(shared: Any, task: int) -> int:
+def nothing(_shared: Any, task: int) -> int:
     """The smallest task."""
     return task
 
 
-def batch(shared: Any, task: Any) -> Any:
+def batch(_shared: Any, task: Any) -> Any:
     """A batch of rows there, and as much back."""
     return task * 2.0
 

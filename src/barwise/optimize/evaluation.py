@@ -68,7 +68,7 @@ class Evaluator:
         self._ledger = ledger
         self._context = context_of(
             sweeper.candles, sweeper.strategy, sweeper.execution, sweeper.fees, sweeper.quantity, sweeper.detail,
-            sweeper.funding, sweeper.trade_from,
+            sweeper.funding, sweeper.trade_from, sweeper.on_gpu,
         )  # fmt: skip
         self.known = Known() if ledger is None else ledger.known(self._context)
         self.parameter_values = _ParameterValues(sweeper.strategy)
@@ -288,7 +288,7 @@ def _number(value: Any) -> float | None:
 
 def context_of(
     candles: Candles, strategy: Strategy, execution: ExecutionConfig, fees: FeeSchedule, quantity: float,
-    detail: Candles | None, funding: Any, trade_from: int | None,
+    detail: Candles | None, funding: Any, trade_from: int | None, on_gpu: bool = False,
 ) -> Context:  # fmt: skip
     """Everything besides the parameters that could change a result.
 
@@ -296,6 +296,7 @@ def context_of(
         quantity: Of every order, as asked for.
         funding: Settlements as given, or None.
         trade_from: As given; None where the strategy's own warm-up decides.
+        on_gpu: A graphics card's last digits are not those of the processor, so they are not answered for each other.
         candles, strategy, execution, fees, detail: As in `backtest`.
     """
     kind = type(strategy)
@@ -303,6 +304,7 @@ def context_of(
     description = {
         "source": source_digest(kind),
         "core": core_stamp(),
+        "device": "gpu" if on_gpu else "cpu",
         "settings": others,
         "execution": execution.to_dict(),
         "fees": fees.to_dict(),
