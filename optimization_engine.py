@@ -1,13 +1,5 @@
-"""Flat API: the optimizer, which this release does not have yet: asking for one of its names says so."""
+"""Flat API: the optimizer, in steps or in one call. See `barwise.optimize.engine`."""
 
-from barwise import __version__
+from barwise import OptimizationEngine, OptimizationResult, optimize
 
-
-def __getattr__(name: str) -> object:
-    if name.startswith("_"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    raise ImportError(
-        f"barwise {__version__} has no {name}: the optimizer comes with a later release. "
-        "Until then, backtest_strategies.sweep() tries many settings at once.",
-        name=__name__,
-    )
+__all__ = ["OptimizationEngine", "OptimizationResult", "optimize"]

@@ -2,41 +2,57 @@
 
 Run: python benchmarks/hardware.py
 
-Each line is one whole optimization (three stages and the result) of the built-in strategy on SAMPLE candles, with a new
-ledger, after one that compiles and loads what is loaded once. A ratio between 0.5 and 2 is what docs/hardware.md
-promises. Nothing here is a test: machines are noisy, and busy ones more so.
+Each line is one whole optimization (three stages and the result) of the built-in strategy on SAMPLE candles with an
+empty ledger: the first of a new process, and the next one. A ratio between 0.5 and 2 is what docs/hardware.md promises.
+Nothing here is a test: machines are noisy, and busy ones more so.
 """
 
 import argparse
+import os
 import statistics
+import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
-from barwise.config import OptimizationConfig, OptimizationProfile  # noqa: E402
-from barwise.data.candles import Candles  # noqa: E402
-from barwise.data.synthetic import sample_candles  # noqa: E402
-from barwise.hardware import estimate_of, measure_hardware  # noqa: E402
-from barwise.optimize.engine import optimize  # noqa: E402
-from barwise.strategy.ema_rsi_atr import EmaRsiAtr  # noqa: E402
+from barwise.config import OptimizationProfile  # noqa: E402
+from barwise.hardware import HardwareProfile, estimate_of, measure_hardware  # noqa: E402
 
+CHILD = """
+import sys, tempfile, time
+from pathlib import Path
+from barwise.config import OptimizationConfig
+from barwise.data.synthetic import sample_candles
+from barwise.optimize.engine import optimize
+from barwise.strategy.ema_rsi_atr import EmaRsiAtr
 
-def optimization_s(candles: Candles, search: OptimizationProfile, sampler: str, threads: int, rows: int) -> float:
-    """Seconds of one optimization with the profile's settings and nothing on record."""
+bars, profile, sampler, workers, batch_size = sys.argv[1:]
+candles = sample_candles("SAMPLE-BTC", "1H", "2019-01-01", "2025-01-01")[: int(bars)]
+for _ in range(2):
     with tempfile.TemporaryDirectory() as folder:
         config = OptimizationConfig(
-            profile=search, optuna_sampler=sampler, workers=threads, batch_size=rows,
+            profile=profile, optuna_sampler=sampler, workers=int(workers), batch_size=int(batch_size),
             storage=str(Path(folder) / "ledger.sqlite"),
-        )  # fmt: skip
-        # New arrays each time, or the indicators of the last round would still be known.
+        )
+        # New arrays each time, or the indicators of the round before would still be known.
         fresh = candles[: len(candles)]
         started = time.perf_counter()
         optimize(fresh, EmaRsiAtr(), 0.1, config=config)
-        return time.perf_counter() - started
+        print(time.perf_counter() - started)
+"""
+
+
+def optimization_s(bars: int, search: OptimizationProfile, sampler: str, profile: HardwareProfile) -> list[float]:
+    """Seconds of the first and of the second optimization of a new process, with nothing on record."""
+    words = (bars, search.value, sampler, profile.threads, profile.batch_size)
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, *map(str, words)],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")}, stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    return [float(line) for line in done.stdout.split()]
 
 
 def main() -> None:
@@ -52,21 +68,16 @@ def main() -> None:
         f"{profile.hardware.processor}, measured in {time.perf_counter() - started:.1f} s: "
         f"{profile.threads} threads, {profile.batch_size:,} rows at a time, {profile.backend}"
     )
-    longest = sample_candles("SAMPLE-BTC", "1H", "2019-01-01", "2025-01-01")
-    rows = profile.batch_size
-    optimization_s(longest[: min(options.bars)], OptimizationProfile.FAST, "TPE", profile.threads, rows)
     for bars in options.bars:
         for sampler in ("TPE", "AUTO"):
             for search in OptimizationProfile:
-                foreseen = estimate_of(profile, search, bars=bars, sampler=sampler).seconds
-                took = statistics.median(
-                    optimization_s(longest[:bars], search, sampler, profile.threads, rows)
-                    for _ in range(options.rounds)
-                )
-                print(
-                    f"  {bars:>7,} bars   {sampler:<5}{search.value:<10}estimate {foreseen:6.2f} s   "
-                    f"took {took:6.2f} s   ratio {foreseen / took:5.2f}"
-                )
+                rounds = [optimization_s(bars, search, sampler, profile) for _ in range(options.rounds)]
+                for first, took in zip((True, False), map(statistics.median, zip(*rounds, strict=True)), strict=True):
+                    foreseen = estimate_of(profile, search, bars=bars, sampler=sampler, first=first).seconds
+                    print(
+                        f"  {bars:>7,} bars  {sampler:<5}{search.value:<9} {'first' if first else 'next':<6}"
+                        f"estimate {foreseen:6.2f} s   took {took:6.2f} s   ratio {foreseen / took:5.2f}"
+                    )
 
 
 if __name__ == "__main__":

@@ -13,10 +13,13 @@ The chosen settings change how fast a search is, never what it finds.
 
 import importlib
 import itertools
+import json
 import logging
 import math
 import os
 import platform
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -32,7 +35,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from barwise import __version__
 from barwise.backends import usable_cores
-from barwise.config import OptimizationProfile
+from barwise.config import OptimizationConfig, OptimizationProfile
 from barwise.core._jit import core_stamp
 from barwise.core.gpu import gpu_available, simulate_rows_on_gpu
 from barwise.core.layout import SUMMARY, fresh_states
@@ -40,12 +43,13 @@ from barwise.data.candles import Candles
 from barwise.data.files import write_atomically
 from barwise.data.synthetic import sample_candles
 from barwise.errors import ConfigError
-from barwise.optimize.engine import _AUTO_TRIALS, planned_trials
+from barwise.optimize.engine import optimize
 from barwise.optimize.evaluation import Evaluator, replay
 from barwise.optimize.ledger import Ledger, Origin
 from barwise.optimize.objective import Objective
 from barwise.optimize.sampler import Told
 from barwise.optimize.samplers import canonical_name, open_sampler
+from barwise.optimize.search import stage_trials
 from barwise.optimize.space import STAGES, Space
 from barwise.strategy.ema_rsi_atr import EmaRsiAtr
 from barwise.sweeping import Sweeper
@@ -79,8 +83,11 @@ _LEVELS = (0.33, 0.66, 1.0)
 _WIDTH = 0.15
 _LEAST_TO_HALVE = 4
 _ROUNDS = 9
+_SAMPLER_ROUNDS = 3
 # Settings that differ by less than this are equal, and the more modest one is taken.
 _ALIKE = 0.05
+# A process that hangs is not waited for any longer than this.
+_LOADING_TIMEOUT_S = 120.0
 # Each part's share of the time; the samplers are last and take what is left.
 _SHARES = {"threads": 0.15, "batches": 0.25, "lengths": 0.1, "books": 0.1}
 _LIBRARIES = ("numpy", "numba", "optuna")
@@ -146,6 +153,11 @@ class ThreadSpeed:
         """Per bar and row."""
         return self.kernel.median / self.rows / self.bars * 1e9
 
+    @property
+    def best_nanoseconds(self) -> float:
+        """The same in the fastest round."""
+        return self.kernel.fastest / self.rows / self.bars * 1e9
+
 
 @dataclass(frozen=True)
 class BatchSpeed:
@@ -160,6 +172,11 @@ class BatchSpeed:
     def nanoseconds(self) -> float:
         """Planning and kernel, per bar and row."""
         return (self.planning.median + self.kernel.median) / self.rows / self.bars * 1e9
+
+    @property
+    def best_nanoseconds(self) -> float:
+        """The same in the fastest rounds."""
+        return (self.planning.fastest + self.kernel.fastest) / self.rows / self.bars * 1e9
 
 
 @dataclass(frozen=True)
@@ -196,6 +213,9 @@ class HardwareProfile:
     Attributes:
         measured_at: UTC, ISO 8601.
         memory_available: Bytes at that time; None where the system does not say.
+        busy: Share of the usable cores that other programs took in the minute before; None where the system does not
+            say. Above a half the times are too long.
+        loading_seconds: By sampler, what the first search of a process takes longer than the next one.
         card_speed: The kernel on the graphics card; None where there is none.
         threads, batch_size: Fastest, or as good as that and smaller.
         backend: "cuda" where the card was faster than all threads at `CARD_ROWS` rows, else "threads".
@@ -205,11 +225,13 @@ class HardwareProfile:
     measured_at: str
     hardware: Hardware
     memory_available: Annotated[int, Field(ge=0)] | None
+    busy: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] | None
     thread_speeds: Annotated[tuple[ThreadSpeed, ...], Field(min_length=1)]
     batch_speeds: Annotated[tuple[BatchSpeed, ...], Field(min_length=1)]
     length_speeds: Annotated[tuple[LengthSpeed, ...], Field(min_length=1)]
     book_speeds: Annotated[tuple[BookSpeed, ...], Field(min_length=1)]
     sampler_speeds: Annotated[tuple[SamplerSpeed, ...], Field(min_length=1)]
+    loading_seconds: dict[str, Seconds]
     card_speed: ThreadSpeed | None
     threads: Count
     batch_size: Count
@@ -395,6 +417,7 @@ def measure_hardware(seconds_limit: float = 10.0, folder: Path | None = None) ->
     if not seconds_limit > 0.0:
         raise ConfigError(f"seconds_limit must be above 0; got {seconds_limit}.")
     hardware = look_at_hardware()
+    busy = os.getloadavg()[0] / hardware.cores_usable if hasattr(os, "getloadavg") else None
     candles = sample_candles("SAMPLE-BTC", "1H", "2023-01-01", "2025-01-01")[:LONG_BARS]
     short = Sweeper(candles[:SHORT_BARS], EmaRsiAtr(), 0.1)
     _simulate_once(short)
@@ -405,30 +428,33 @@ def measure_hardware(seconds_limit: float = 10.0, folder: Path | None = None) ->
     batch_speeds = _batch_speeds(candles, threads, _SHARES["batches"] * seconds_limit)
     length_speeds = _length_speeds(candles, threads, _SHARES["lengths"] * seconds_limit)
     book_speeds = _book_speeds(candles[:SHORT_BARS], threads, batch_speeds, _SHARES["books"] * seconds_limit, folder)
+    loading_seconds = _loading_seconds()
     sampler_speeds = _sampler_speeds(deadline)
     batch_size = _modest([speed for speed in batch_speeds if speed.bars == SHORT_BARS], lambda speed: speed.rows).rows
-    fastest = min(speed.nanoseconds for speed in thread_speeds)
+    best = min(speed.best_nanoseconds for speed in thread_speeds)
     return HardwareProfile(
         schema_version=1,
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         hardware=hardware,
         memory_available=memory_of(Path("/"))[1],
+        busy=busy,
         thread_speeds=thread_speeds,
         batch_speeds=batch_speeds,
         length_speeds=length_speeds,
         book_speeds=book_speeds,
         sampler_speeds=sampler_speeds,
+        loading_seconds=loading_seconds,
         card_speed=card_speed,
         threads=threads,
         batch_size=batch_size,
-        backend="cuda" if card_speed is not None and card_speed.nanoseconds < fastest else "threads",
+        backend="cuda" if card_speed is not None and card_speed.best_nanoseconds < best else "threads",
     )
 
 
 def _modest(speeds: Sequence[Any], size: Callable[[Any], int]) -> Any:
-    """The smallest of those that are as good as the fastest."""
-    fastest = min(speed.nanoseconds for speed in speeds)
-    return min((speed for speed in speeds if speed.nanoseconds <= fastest * (1.0 + _ALIKE)), key=size)
+    """The smallest of those that are as good as the best, judged by their best rounds: other programs only add time."""
+    best = min(speed.best_nanoseconds for speed in speeds)
+    return min((speed for speed in speeds if speed.best_nanoseconds <= best * (1.0 + _ALIKE)), key=size)
 
 
 def _timed(work: Callable[[], object], patience: float) -> Timing:
@@ -547,22 +573,61 @@ def _book_speeds(
                 evaluator.evaluate(space, _points(space, rows, next(seeds)), origin)
 
             known = _rows_seconds(batches, rows, len(candles), _LEVELS)
-            found.append(BookSpeed(rows, max(0.0, _timed(work, patience / len(_BOOK_ROWS)).median - sum(known))))
+            found.append(BookSpeed(rows, max(0.0, _timed(work, patience / len(_BOOK_ROWS)).fastest - sum(known))))
     return tuple(found)
+
+
+def _loading_seconds() -> dict[str, float]:
+    """Seconds by sampler, from a process of its own: in this one everything may be loaded already."""
+    code = "from barwise import hardware; hardware._tell_first_searches()"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    try:
+        done = subprocess.run(  # noqa: S603 - our own interpreter with our own text
+            [sys.executable, "-c", code],
+            env=environment, capture_output=True, text=True, check=True, timeout=_LOADING_TIMEOUT_S,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError) as error:
+        logger.warning("the start of a first search could not be timed, and is not part of the estimates: %s", error)
+        return dict.fromkeys(MEASURED_SAMPLERS, 0.0)
+    return {name: max(0.0, float(seconds)) for name, seconds in json.loads(done.stdout).items()}
+
+
+def _tell_first_searches() -> None:
+    """What the process of `_loading_seconds` does: each search twice; TPE also needs what AUTO has loaded."""
+    candles = sample_candles("SAMPLE-BTC", "1H", "2024-01-01", "2024-03-30")
+    found: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as place:
+        for name in ("AUTO", "TPE"):
+            times: list[float] = []
+            for _ in range(2):
+                config = OptimizationConfig(
+                    optuna_sampler=name, num_trials=20, storage=str(Path(place) / f"{name}{len(times)}.sqlite")
+                )
+                before = time.perf_counter()
+                optimize(candles, EmaRsiAtr(), 0.1, config=config)
+                times.append(time.perf_counter() - before)
+            found[name] = times[0] - times[1] + sum(found.values())
+    sys.stdout.write(json.dumps(found))
 
 
 def _sampler_speeds(deadline: float) -> tuple[SamplerSpeed, ...]:
-    """Whole searches, the longest of them only where the time lasts."""
+    """The best of some rounds of whole searches; a longer one only where the time lasts."""
     space = Space(EmaRsiAtr(), "7.2", width=_WIDTH)
-    _thinking("AUTO", space, 50)
-    _thinking("TPE", space, 20)  # Optuna is loaded, and so are the parts of SciPy that both need
-    found = [_thinking(name, space, counts[0]) for name, counts in MEASURED_SAMPLERS.items()]
-    for at in (1, 2):
+    for name in MEASURED_SAMPLERS:
+        _thinking(name, space, 50)  # loads what is loaded once
+    found: dict[tuple[str, int], SamplerSpeed] = {}
+    expected = dict.fromkeys(MEASURED_SAMPLERS, 0.0)  # seconds per trial of the search before
+    for _ in range(_SAMPLER_ROUNDS):
         for name, counts in MEASURED_SAMPLERS.items():
-            before = next(speed for speed in reversed(found) if speed.sampler == name)
-            if time.perf_counter() + before.seconds * counts[at] / before.trials <= deadline:
-                found.append(_thinking(name, space, counts[at]))
-    return tuple(found)
+            for trials in counts:
+                if (name, counts[0]) in found and time.perf_counter() + expected[name] * trials > deadline:
+                    break
+                speed = _thinking(name, space, trials)
+                expected[name] = speed.seconds / trials
+                known = found.get((name, trials))
+                if known is None or speed.seconds < known.seconds:
+                    found[name, trials] = speed
+    return tuple(found.values())
 
 
 def _thinking(name: str, space: Space, trials: int) -> SamplerSpeed:
@@ -600,6 +665,7 @@ def _told(space: Space, points: Any) -> Told:
 class Estimate(NamedTuple):
     """Seconds of an optimization by what they are spent on."""
 
+    loading: float
     preparation: float
     sampler: float
     planning: float
@@ -612,11 +678,17 @@ class Estimate(NamedTuple):
         return sum(self)
 
 
-def estimate_of(profile: HardwareProfile, search: OptimizationProfile, *, bars: int, sampler: str = "TPE") -> Estimate:
+def estimate_of(
+    profile: HardwareProfile, search: OptimizationProfile, *, bars: int, sampler: str = "TPE", first: bool = True
+) -> Estimate:
     """How long the three stages of FAST, BALANCED or THOROUGH will take, with their usual settings; see `estimate`."""
-    times = _AUTO_TRIALS if canonical_name(sampler) == "AUTO" else 1
+    times = AUTO_TRIALS if canonical_name(sampler) == "AUTO" else 1
     return estimate(
-        profile, bars=bars, sampler=sampler, trials_by_stage=[times * planned_trials(search, stage) for stage in STAGES]
+        profile,
+        bars=bars,
+        sampler=sampler,
+        trials_by_stage=[times * planned_trials(search, stage) for stage in STAGES],
+        first=first,
     )
 
 
@@ -628,11 +700,12 @@ def estimate(
     trials_by_stage: Sequence[int],
     levels: Sequence[float] = _LEVELS,
     neighbours: int = _NEIGHBOURS,
+    first: bool = True,
 ) -> Estimate:
-    """How long an optimization will take on the machine of a profile.
+    """How long an optimization will take on the machine of a profile, while no other program takes part of it.
 
     Of the built-in strategy: one with a plan of its own is planned row by row, in the time that its plan() takes. What
-    is answered from the record is not foreseen, and neither is the start of the program.
+    is answered from the record is not foreseen.
 
     Args:
         bars: Signal bars of the data.
@@ -640,6 +713,7 @@ def estimate(
         trials_by_stage: Trials of each stage; with AUTO ten times the profile's.
         levels: Shares of the bars per rung; (1.0,) without multi-fidelity.
         neighbours: Rows around the result that are run at the end; 0 where the result is not asked for.
+        first: Whether it is the first search of its process, which loads what the next ones find loaded.
 
     Raises:
         ConfigError: A sampler that is not timed, or a number below 1.
@@ -652,9 +726,9 @@ def estimate(
     if bars < 1 or any(trials < 1 for trials in trials_by_stage):
         raise ConfigError(f"bars and trials must be 1 or more; got {bars} bars and {tuple(trials_by_stage)} trials.")
     lengths = profile.length_speeds
-    backtest = _over_bars([(length.bars, length.replay.median) for length in lengths], bars)
+    backtest = _over_bars([(length.bars, length.replay.fastest) for length in lengths], bars)
     # Plain backtests: first bar and result of the base, and per stage what it has chosen, and at the end again.
-    preparation = _over_bars([(length.bars, length.preparation.median) for length in lengths], bars)
+    preparation = _over_bars([(length.bars, length.preparation.fastest) for length in lengths], bars)
     preparation += backtest * (len(trials_by_stage) + 3)
     thinking = planning = kernel = books = 0.0
     for trials in trials_by_stage:
@@ -668,7 +742,8 @@ def estimate(
     if neighbours:
         plans, rungs = _rows_seconds(profile.batch_speeds, neighbours, bars, (1.0,))
         planning, kernel, books = planning + plans, kernel + rungs, books + _books(profile.book_speeds, neighbours)
-    return Estimate(preparation, thinking, planning, kernel, books)
+    loading = profile.loading_seconds.get(name, 0.0) if first else 0.0
+    return Estimate(loading, preparation, thinking, planning, kernel, books)
 
 
 def _rows_seconds(speeds: Sequence[BatchSpeed], rows: float, bars: int, levels: Sequence[float]) -> tuple[float, float]:
@@ -687,7 +762,7 @@ def _batch_seconds(speeds: Sequence[BatchSpeed], part: str, rows: float, bars: f
     """One part of one batch: along the bars a line, between the numbers of rows that were timed as well."""
     sizes = sorted({speed.rows for speed in speeds})
     by_size = [
-        _over_bars([(speed.bars, getattr(speed, part).median) for speed in speeds if speed.rows == size], bars)
+        _over_bars([(speed.bars, getattr(speed, part).fastest) for speed in speeds if speed.rows == size], bars)
         for size in sizes
     ]
     # More rows never take less time; where they seem to, it was the noise of a busy machine.

@@ -217,16 +217,21 @@ class Sweeper:
             summaries[batch] = self.advance(run, self.bars, keep=False)
         return self.result(columns, summaries, starts, self.bars)
 
-    def start(self, columns: Mapping[str, Any]) -> "Run":
+    def start(self, columns: Mapping[str, Any], trade_from: int | None = None) -> "Run":
         """Plans and parameters of up to `BATCH` rows, of which nothing has run yet.
+
+        Args:
+            columns: As in `sweep`.
+            trade_from: First signal bar whose signal may be used; None = the sweeper's own.
 
         Raises:
             DataError: Too few bars for the indicators of a row; on another backend than threads `advance` raises it.
         """
         n_rows = len(next(iter(columns.values())))
+        first = self.trade_from if trade_from is None else trade_from
         if self._backend is not None:
             starts = np.zeros(n_rows, np.int64)
-            return Run(columns, None, None, starts, np.zeros(n_rows, SUMMARY), fresh_states(n_rows))
+            return Run(columns, first, None, None, starts, np.zeros(n_rows, SUMMARY), fresh_states(n_rows))
         signal = self.strategy.signal_parameters()
         rules = {name: column for name, column in columns.items() if name not in signal}
         varied = {name: column for name, column in columns.items() if name in signal}
@@ -234,13 +239,13 @@ class Sweeper:
             n_rows, self.strategy, rules, self.execution, self.fees, self.quantity, self.prepared.ratio,
             self.prepared.steps,
         )  # fmt: skip
-        planned = _plan_rows(self.strategy, self.prepared, varied, n_rows, self.trade_from)
+        planned = _plan_rows(self.strategy, self.prepared, varied, n_rows, first)
         starts = planned.plans["start"][planned.plan_of_row]
         if starts.max() > self.bars - 2:
             row = int(starts.argmax())
             changed = {name: column[row].item() for name, column in columns.items()}
             raise too_few_bars(self.strategy.replace(**changed), self.candles)
-        return Run(columns, planned, params, starts, np.zeros(n_rows, SUMMARY), fresh_states(n_rows))
+        return Run(columns, first, planned, params, starts, np.zeros(n_rows, SUMMARY), fresh_states(n_rows))
 
     def advance(self, run: "Run", stop: int, rows: IntArray | None = None, keep: bool = True) -> RecordArray:
         """Take rows of a run to signal bar `stop`, and look at what they show if they end there.
@@ -293,6 +298,7 @@ class Sweeper:
         tasks = [
             (
                 {name: column[part] for name, column in run.columns.items()},
+                run.trade_from,
                 run.summaries[part],
                 run.states[part],
                 stop,
@@ -344,6 +350,7 @@ class Run(NamedTuple):
     """Rows on their way: what they do, and where each of them stands."""
 
     columns: Mapping[str, Any]
+    trade_from: int | None  # first signal bar of all rows; None = each row's own
     planned: PlanRows | None  # None where the workers of a backend plan
     params: RecordArray | None
     starts: IntArray  # first signal bar each row may use
@@ -364,8 +371,8 @@ def _on_one_thread(
 
 def _advance_part(sweeper: Sweeper, task: tuple[Any, ...]) -> tuple[Any, ...]:
     """What a worker of a backend does with some rows; a module-level function, so that it can be sent."""
-    columns, summaries, states, stop, keep = task
-    fresh = sweeper.start(columns)
+    columns, trade_from, summaries, states, stop, keep = task
+    fresh = sweeper.start(columns, trade_from)
     run = fresh._replace(summaries=summaries.copy(), states=states.copy())
     looked_at = sweeper.advance(run, stop, keep=keep)
     return looked_at, run.summaries, run.states, run.starts

@@ -25,6 +25,7 @@ from barwise.cli.doctor import doctor
 from barwise.cli.login import login
 from barwise.cli.optimize import optimize
 from barwise.cli.options import Home, use_home
+from barwise.cli.profile import profile
 from barwise.cli.venues import exchanges, fetch
 from barwise.errors import BarwiseError, did_you_mean
 from barwise.obs import close_logging, home_folder, redact
@@ -63,6 +64,7 @@ app.command("fetch")(fetch)
 app.command("exchanges")(exchanges)
 app.command("login")(login)
 app.command("doctor")(doctor)
+app.command("profile")(profile)
 app.add_typer(data, name="data")
 
 

@@ -26,7 +26,8 @@ from barwise.cli.options import (
 from barwise.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from barwise.optimize.engine import OptimizationResult, Progress
+    from barwise.optimize.engine import OptimizationResult
+    from barwise.optimize.search import Progress
 
 logger = logging.getLogger(__name__)
 

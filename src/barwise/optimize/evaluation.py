@@ -46,17 +46,26 @@ class Evaluator:
         levels: Shares of the bars per rung, rising to 1.
         ledger: Where evaluations are recorded and looked up; None records nothing, for markets that are not real.
         batch_size: Rows simulated at a time, at most; bounds memory and changes nothing else.
+        span: (first, stop) signal bars, to search in a part of the candles with all bars before it as warm-up; None =
+            from each row's own warm-up to the last bar.
 
     Attributes:
         known: What is on record for these candles, rules and costs.
-        first_bar: First signal bar the sweeper's own strategy may use: where the rungs begin.
+        first_bar: Where the rungs begin: the span's first bar, or the first one the sweeper's own strategy may use.
+        stop: One past the last signal bar.
 
     Raises:
         DataError: Too few bars for the sweeper's own strategy.
     """
 
     def __init__(
-        self, sweeper: Sweeper, objective: Objective, levels: Sequence[float], ledger: Ledger | None, batch_size: int
+        self,
+        sweeper: Sweeper,
+        objective: Objective,
+        levels: Sequence[float],
+        ledger: Ledger | None,
+        batch_size: int,
+        span: tuple[int, int] | None = None,
     ) -> None:
         self.sweeper = sweeper
         self.objective = objective
@@ -66,13 +75,17 @@ class Evaluator:
         self.levels: tuple[float, ...] = (1.0,) if whole else tuple(levels)
         self.bars_simulated = 0
         self._ledger = ledger
+        self._span = span
         self._context = context_of(
             sweeper.candles, sweeper.strategy, sweeper.execution, sweeper.fees, sweeper.quantity, sweeper.detail,
-            sweeper.funding, sweeper.trade_from, sweeper.on_gpu,
+            sweeper.funding, sweeper.trade_from, sweeper.on_gpu, span,
         )  # fmt: skip
         self.known = Known() if ledger is None else ledger.known(self._context)
         self.parameter_values = _ParameterValues(sweeper.strategy)
-        self.first_bar = int(replay(sweeper, sweeper.strategy).trade_from)
+        self.trade_from = sweeper.trade_from if span is None else span[0]
+        self.stop = sweeper.bars if span is None else span[1]
+        own_start = self.trade_from is None
+        self.first_bar = replay(sweeper, sweeper.strategy).trade_from if own_start else int(self.trade_from or 0)
 
     def evaluate(self, space: Space, points: FloatArray, origin: Origin, *, halve: bool = True) -> Trials:
         """Trials of a batch of valid points, in its order; equal points are simulated once.
@@ -105,12 +118,20 @@ class Evaluator:
 
     def full_bars(self, trials: int) -> int:
         """Signal bars that so many full evaluations cost, warm-up not counted."""
-        return trials * (self.sweeper.bars - self.first_bar)
+        return trials * (self.stop - self.first_bar)
+
+    def on(self, sweeper: Sweeper) -> "Evaluator":
+        """The same evaluation, of all bars at once, by another sweeper of the same candles."""
+        return Evaluator(sweeper, self.objective, (1.0,), self._ledger, self.batch_size, self._span)
+
+    def replayed(self, strategy: Strategy) -> BacktestResult:
+        """The plain backtest of one configuration over the same bars."""
+        return replay(self.sweeper, strategy, self.trade_from, self.stop)
 
     def _stops(self, levels: Sequence[float]) -> list[int]:
         """The bar each rung ends at; the last is the end of the data."""
-        bars, first = self.sweeper.bars, self.first_bar
-        return [bars if share == 1.0 else first + round(share * (bars - first)) for share in levels]
+        first, stop = self.first_bar, self.stop
+        return [stop if share == 1.0 else first + round(share * (stop - first)) for share in levels]
 
 
 class _Batch:
@@ -135,7 +156,7 @@ class _Batch:
 
     def judge(self, rows: IntArray, rung: int, share: float, stop: int, *, keep: bool) -> BoolArray:
         """Take rows to a rung and score them there; which of them were scored (a row may start too late for it)."""
-        owner, whole = self.owner, stop == self.owner.sweeper.bars
+        owner, whole = self.owner, stop == self.owner.stop
         found, first, summaries = owner.known.get([self.keys[row] for row in rows], stop)
         if owner.objective.function is not None:
             found = np.zeros(len(rows), np.bool_)  # the record has no results to ask a function about
@@ -146,7 +167,7 @@ class _Batch:
         scored: BoolArray = found | whole | (self.starts[rows] <= stop - _LEAST_BARS)
         there, summaries = rows[scored], summaries[scored]
         result = owner.sweeper.result({}, summaries, self.starts[there], stop)
-        own = None if owner.objective.function is None else self._ask_function(there, summaries)
+        own = None if owner.objective.function is None else self._ask_function(there)
         score = owner.objective.score(result.metrics, share, own)
         self.steps[there, rung] = score.values[:, 0]
         self.reported[there], self.values[there], self.violation[there] = score
@@ -191,7 +212,12 @@ class _Batch:
         size = self.owner.batch_size
         pieces = [slice(at, min(at + size, len(self.points))) for at in range(0, len(self.points), size)]
         self.runs = [
-            (piece, self.owner.sweeper.start({name: column[piece] for name, column in self.columns.items()}))
+            (
+                piece,
+                self.owner.sweeper.start(
+                    {name: column[piece] for name, column in self.columns.items()}, self.owner.trade_from
+                ),
+            )
             for piece in pieces
         ]
         for piece, run in self.runs:
@@ -211,12 +237,12 @@ class _Batch:
             self.reached[rows] = stop
         return found
 
-    def _ask_function(self, rows: IntArray, summaries: RecordArray) -> FloatArray:
+    def _ask_function(self, rows: IntArray) -> FloatArray:
         """The user's function of each row's whole result."""
-        sweeper, objective = self.owner.sweeper, self.owner.objective
+        objective = self.owner.objective
         found = np.empty((rows.size, 1))
         for at, row in enumerate(rows):
-            result = replay(sweeper, self.space.configured(self.points[row]))
+            result = self.owner.replayed(self.space.configured(self.points[row]))
             found[at, 0] = objective.of_result(result)
         return found
 
@@ -224,11 +250,20 @@ class _Batch:
 _RECORDED = ("total_trades", "net_pnl", "sharpe_ratio", "max_drawdown")
 
 
-def replay(sweeper: Sweeper, strategy: Strategy) -> BacktestResult:
-    """The plain backtest of one configuration on the sweeper's candles."""
+def replay(
+    sweeper: Sweeper, strategy: Strategy, trade_from: int | None = None, stop: int | None = None
+) -> BacktestResult:
+    """The plain backtest of one configuration on the sweeper's candles.
+
+    Args:
+        trade_from: First signal bar whose signal may be used; None = the sweeper's own.
+        stop: One past the last signal bar; None = all.
+    """
+    candles = sweeper.candles if stop is None or stop == sweeper.bars else sweeper.candles[:stop]
     return BacktestEngine(
-        sweeper.candles, strategy, sweeper.quantity, execution=sweeper.execution, detail=sweeper.detail,
-        funding=sweeper.funding, trade_from=sweeper.trade_from, check_lookahead=False,
+        candles, strategy, sweeper.quantity, execution=sweeper.execution, detail=sweeper.detail,
+        funding=sweeper.funding, trade_from=sweeper.trade_from if trade_from is None else trade_from,
+        check_lookahead=False,
     ).run()  # fmt: skip
 
 
@@ -289,6 +324,7 @@ def _number(value: Any) -> float | None:
 def context_of(
     candles: Candles, strategy: Strategy, execution: ExecutionConfig, fees: FeeSchedule, quantity: float,
     detail: Candles | None, funding: Any, trade_from: int | None, on_gpu: bool = False,
+    span: tuple[int, int] | None = None,
 ) -> Context:  # fmt: skip
     """Everything besides the parameters that could change a result.
 
@@ -297,6 +333,8 @@ def context_of(
         funding: Settlements as given, or None.
         trade_from: As given; None where the strategy's own warm-up decides.
         on_gpu: A graphics card's last digits are not those of the processor, so they are not answered for each other.
+        span: (first, stop) of the part that was searched; it is a data set of its own, and the bars before it are
+            part of what the result rests on.
         candles, strategy, execution, fees, detail: As in `backtest`.
     """
     kind = type(strategy)
@@ -313,6 +351,10 @@ def context_of(
         "detail": None if detail is None else detail.fingerprint,
         "funding": None if funding is None else _digest(repr(funding)),
     }
+    if span is not None:
+        first, stop = span
+        description |= {"trade_from": first, "warm_up": candles[:first].fingerprint if first else None}
+        candles = candles[first:stop]
     return Context(DataSet.of(candles), f"{kind.__module__}.{kind.__qualname__}", description)
 
 

@@ -47,17 +47,17 @@ def expected_maximum(count: int) -> float:
 def state_names(trials: Trials) -> list[str]:
     """What became of each trial: "pruned", "undefined" (no value), "infeasible" (a guard is broken) or "complete"."""
     found = np.where(trials.violation > 0.0, "infeasible", "complete")
-    found = np.where(_has_value(trials), found, "undefined")
+    found = np.where(has_value(trials), found, "undefined")
     names: list[str] = np.where(trials.complete, found, "pruned").tolist()
     return names
 
 
 def usable(trials: Trials) -> BoolArray:
     """Which trials were run to the end and have a value, bool [n]; those that broke a guard are among them."""
-    return trials.complete & _has_value(trials)
+    return trials.complete & has_value(trials)
 
 
-def _has_value(trials: Trials) -> BoolArray:
+def has_value(trials: Trials) -> BoolArray:
     """Whether each trial traded and all of its objectives are defined; without a trade ratios are reported as 0."""
     found: BoolArray = np.isfinite(trials.values).all(axis=1) & (trials.summaries["trades"] > 0)
     return found
@@ -279,17 +279,13 @@ def pair_map(stage: StageResult, x: str, y: str, bins: int = 8) -> PairMap:
 
 
 def _bin_edges(stage: StageResult, column: int, bins: int) -> FloatArray:
-    """Ends of equal bins over the box of a parameter; those of whole numbers hold equally many of them where they can.
-
-    An axis whose numbers do not divide evenly has a last bin with fewer.
-    """
+    """Ends of equal bins over the box of a parameter; the counts of whole numbers in two bins differ by 1 at most."""
     dimension = stage.space.dimensions[column]
     if not dimension.integer:
         high = dimension.high if dimension.high > dimension.low else dimension.low + dimension.step
         return np.linspace(dimension.low, high, bins + 1)
     numbers = int(dimension.high - dimension.low) + 1
-    each = -(-numbers // bins)
-    ends: FloatArray = dimension.low - 0.5 + np.append(np.arange(0.0, numbers, each), numbers)
+    ends: FloatArray = dimension.low - 0.5 + np.round(np.linspace(0.0, numbers, min(bins, numbers) + 1))
     return ends
 
 
@@ -340,7 +336,7 @@ def history(stages: Sequence[StageResult], *, years: float | None = None, earlie
         earlier: Configurations on record for the same data before this search.
     """
     joined = [stage.trials for stage in stages]
-    reported = np.concatenate([np.where(_has_value(trials), trials.reported[:, 0], np.nan) for trials in joined])
+    reported = np.concatenate([np.where(has_value(trials), trials.reported[:, 0], np.nan) for trials in joined])
     values = np.concatenate([trials.values[:, 0] for trials in joined])
     states = [name for trials in joined for name in state_names(trials)]
     complete = np.array([name == "complete" for name in states])

@@ -156,8 +156,9 @@ def pareto_front(values: FloatArray, violation: FloatArray) -> IntArray:
 
     Only rows that keep all guards take part; of rows with equal values the earliest stands for all.
     """
-    rows = order(values, violation)
-    rows = rows[(violation[rows] == 0.0) & ~np.isnan(values[rows]).any(axis=1)]
+    rows = np.flatnonzero((violation == 0.0) & ~np.isnan(values).any(axis=1))
+    # Best first objective first, of equals the best second one, and so on: nobody is beaten by one that comes later.
+    rows = rows[np.lexsort((rows, *(-values[rows].T[::-1])))]
     front: list[int] = []
     for row in rows:
         kept = values[front]

@@ -68,6 +68,11 @@ class Plateau:
         return self._of_defined(np.min)
 
     @property
+    def best(self) -> float | None:
+        """Highest objective of a neighbour; above `value` where the search passed over something better."""
+        return self._of_defined(np.max)
+
+    @property
     def median(self) -> float | None:
         """Median objective of the neighbours that have one."""
         return self._of_defined(np.median)
@@ -99,6 +104,7 @@ class Plateau:
             "undefined": self.undefined,
             "kept": self.kept,
             "kept_reason": self.reason,
+            "best": self.best,
             "worst": self.worst,
             "median": self.median,
             "mean": self.mean,
@@ -140,10 +146,10 @@ def neighbourhood(space: Space, point: FloatArray) -> FloatArray:
         moved = point.copy()
         for column, sign in offset.items():
             dimension = space.dimensions[column]
-            moved[column : column + 1] = dimension.rounded(moved[column : column + 1] + sign * dimension.step)
+            moved[column] = np.round(moved[column] + sign * dimension.step, dimension.decimals)
         if moved.tobytes() not in found and (moved != point).any() and _is_valid(space, moved):
             found[moved.tobytes()] = moved
-    return np.array(list(found.values())).reshape(-1, point.size)
+    return np.array(list(found.values())).reshape(len(found), point.size)
 
 
 def measure_plateau(evaluate: Evaluate, space: Space, point: FloatArray, value: float) -> Plateau:

@@ -26,6 +26,8 @@ STAGES: tuple[Stage, ...] = ("7.1", "7.2", "7.3")
 _WIDE_DOWN, _WIDE_UP = 0.4, 2.5
 # Real values carry two decimals more than their step has: enough for any search, and short enough to be typed.
 _EXTRA_DECIMALS = 2
+# A base value below this has no digits worth searching, and counts as zero.
+_SMALLEST = 1e-12
 # Halvings of the way to the base values before a point that the strategy refuses becomes the base itself.
 _PULLS = 6
 
@@ -78,8 +80,8 @@ class Space:
         fixed: Names that are not searched.
 
     Raises:
-        ConfigError: An unknown name, a range of something that is no number, an empty range, or one that leaves the base
-            value out.
+        ConfigError: An unknown name, a range of something that is no number, an empty range, or one that leaves out the
+            base value.
     """
 
     def __init__(
@@ -306,7 +308,7 @@ def _declared_bounds(strategy: Strategy, name: str) -> tuple[tuple[float, bool],
 def _resolution(base: float, floor: tuple[float, bool], ceiling: tuple[float, bool]) -> tuple[int, float]:
     """(decimals, step) of a real parameter: the step is one unit of the base value's second significant digit."""
     size = abs(base)
-    if size == 0.0:
+    if size < _SMALLEST:
         size = next((abs(end) for end, _ in (ceiling, floor) if 0.0 < abs(end) < math.inf), 1.0)
     digit = math.floor(math.log10(size)) - 1
     return max(0, _EXTRA_DECIMALS - digit), 10.0**digit

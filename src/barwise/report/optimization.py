@@ -25,6 +25,7 @@ from barwise.report.charts import Chart
 from barwise.report.files import versions
 from barwise.report.markup import Markup, element, joined, json_block
 from barwise.report.optimization_charts import (
+    MOST_LEVEL_AXES,
     ROLES,
     OptimizationCharts,
     StageCharts,
@@ -189,20 +190,19 @@ def _main(result: "OptimizationResult", charts: OptimizationCharts, versions: Ma
 
 
 def _stage_section(stage: StageResult, charts: StageCharts) -> Markup:
-    heading = "All parameters at once" if stage.stage == "joint" else f"Stage {stage.stage}"
+    heading = _HEADINGS.get(stage.stage, stage.stage)
     if not stage.space.dimensions:
         return _section(heading, element("p", "This stage had nothing to search."))
-    parts: list[Markup] = [_ranked_table(stage)]
+    parts: list[Markup] = []
     if charts.pareto is not None:
         parts.append(_figure(charts.pareto))
     if charts.ranking is not None:
-        importance_parts = [element("p", _NOISE, class_="limits"), _figure(charts.ranking)]
+        parts += [element("p", _NOISE, class_="limits"), _figure(charts.ranking)]
     else:
         reason = f"No importance of parameters is shown: {charts.importance.reason}."
-        importance_parts = [element("p", reason, class_="limits muted")]
-    parts += importance_parts
+        parts.append(element("p", reason, class_="limits muted"))
     if charts.parallel is not None:
-        parts.append(_figure(charts.parallel))
+        parts.append(_figure(charts.parallel, tall=len(stage.space.names) >= MOST_LEVEL_AXES))
     if charts.pairs:
         parts += [
             element("h4", "Pairs of the most important parameters"),
@@ -215,7 +215,15 @@ def _stage_section(stage: StageResult, charts: StageCharts) -> Markup:
             element("p", slices_note(stage), class_="muted"),
             element("div", *(_figure(chart) for chart in charts.slices), class_="small-charts slices"),
         ]
-    return _section(heading, *parts)
+    return _section(heading, *parts, element("h4", "Best trials"), _ranked_table(stage))
+
+
+_HEADINGS = {
+    "7.1": "Stage 7.1, whole numbers",
+    "7.2": "Stage 7.2, real numbers",
+    "7.3": "Stage 7.3, timeouts of the entry tiers",
+    "joint": "All parameters at once",
+}
 
 
 def _pairs_note(stage: StageResult, charts: StageCharts) -> str:
@@ -279,32 +287,20 @@ _COMPARED: tuple[tuple[str, str], ...] = (
     ("net_pnl", "money"), ("total_return", "percent"), ("sharpe_ratio", "number"), ("daily_sharpe_ratio", "number"),
     ("sortino_ratio", "number"), ("calmar_ratio", "number"), ("max_drawdown", "percent"), ("profit_factor", "number"),
     ("expectancy", "money"), ("expectancy_r", "number"), ("sqn", "number"), ("win_rate", "percent"),
-    ("exposure", "percent"), ("fees", "money"), ("slippage", "money"),
+    ("exposure", "percent"), ("fees", "cost"), ("slippage", "cost"),
 )  # fmt: skip
-
-
-def compared_metrics(result: "OptimizationResult") -> dict[str, dict[str, float | None]]:
-    """Headline metrics of the strategy it started from and of the one it ended with, None where undefined."""
-    found: dict[str, dict[str, float | None]] = {}
-    sides = {"baseline": result.baseline, "optimized": result.best}
-    for name, _ in _COMPARED:
-        found[name] = {side: one.metrics[name] for side, one in sides.items()}
-    found["total_trades"] = {side: float(one.total_trades) for side, one in sides.items()}
-    return found
 
 
 def _comparison_table(result: "OptimizationResult") -> Markup:
     texts: dict[str, Callable[[float | None], str]] = {
         "money": lambda value: money(value, signed=True),
+        "cost": money,
         "percent": lambda value: percent(value, 2),
         "number": number,
     }
-    figures = compared_metrics(result)
-    rows = [
-        (words(name), *(texts[kind](figures[name][side]) for side in ("baseline", "optimized")))
-        for name, kind in _COMPARED
-    ]
-    rows.append(("trades", f"{result.baseline.total_trades:,}", f"{result.best.total_trades:,}"))
+    sides = (result.baseline, result.best)
+    rows = [(words(name), *(texts[kind](side.metrics[name]) for side in sides)) for name, kind in _COMPARED]
+    rows.append(("trades", *(f"{side.total_trades:,}" for side in sides)))
     half = -(-len(rows) // 2)
     header = ("<metric", "baseline", "optimized")
     caption = "Both on the span that was searched"
@@ -324,7 +320,7 @@ def _parameter_table(result: "OptimizationResult") -> Markup:
         for dimension in stage.space.dimensions:
             old, new = float(getattr(before, dimension.name)), float(getattr(after, dimension.name))
             at_wall = new in (dimension.low, dimension.high) and dimension.high > dimension.low
-            change = "unchanged" if old == new else with_percent(old, new)
+            change = "unchanged" if old == new else _change(old, new)
             rows.append(
                 (
                     dimension.name,
@@ -341,7 +337,7 @@ def _parameter_table(result: "OptimizationResult") -> Markup:
     return data_table("All other parameters stayed as they were", header, rows)
 
 
-def with_percent(old: float, new: float) -> str:
+def _change(old: float, new: float) -> str:
     """A change, in percent where that has a meaning."""
     return percent(100.0 * (new / old - 1.0), 0, signed=True) if old else f"by {price(new - old)}"
 
@@ -368,42 +364,42 @@ def _stage_table(result: "OptimizationResult") -> Markup:
             )
         )
     header = (
-        "<stage", "<sampler", "trials", "given up early", "broke a guard", "without a value", "from the record",
-        "bars simulated", "started at", "ended at", "time", "of it the sampler",
+        "<stage", "<sampler", "trials", "given up", "guard broken", "no value", "on record", "bars", "started at",
+        "ended at", "time", "sampler",
     )  # fmt: skip
-    caption = f"The stages, by {words(result.stages[0].objective.names[0])}; bars as a share of full evaluations"
+    caption = (
+        f"The stages, by {words(result.stages[0].objective.names[0])}. Given up: pruned at a rung. On record: answered "
+        "without a simulation. Bars: share of what full evaluations cost. Sampler: its part of the time"
+    )
     return data_table(caption, header, rows)
 
 
 def _ranked_table(stage: StageResult) -> Markup:
     """The best trials of a stage, the chosen one and the start marked."""
-    trials, objective = stage.trials, stage.objective
-    rows = trials.ranked[:_MOST_RANKED].tolist()
-    rows += [row for row in (stage.chosen, 0) if row not in rows and trials.complete[row]]
-    rank = {int(row): at for at, row in enumerate(trials.ranked, 1)}
-    summaries = trials.summaries
+    trials, objective, summaries = stage.trials, stage.objective, stage.trials.summaries
+    ranked = trials.ranked.tolist()
+    rows = ranked[:_MOST_RANKED]
+    rows += [row for row in dict.fromkeys((stage.chosen, 0)) if row not in rows and trials.complete[row]]
     table = []
     for row in rows:
-        role = " and ".join(text for text, at in (("chosen", stage.chosen), ("start", 0)) if at == row)
-        values = stage.space.values(trials.points[row])
+        roles = [text for text, at in (("chosen", stage.chosen), ("start", 0)) if at == row]
+        roles += ["guard broken"] if trials.violation[row] > 0.0 else []
+        net = float(summaries["net_pnl"][row])
         table.append(
             (
-                f"{rank[row]:,}",
-                role,
+                f"{ranked.index(row) + 1:,}",
+                ", ".join(roles),
                 *(told(name, float(trials.reported[row, at])) for at, name in enumerate(objective.names)),
                 f"{int(summaries['trades'][row]):,}",
-                signed(float(summaries["net_pnl"][row]), money(float(summaries["net_pnl"][row]), signed=True)),
+                signed(net, money(net, signed=True)),
                 percent(100.0 * float(summaries["max_drawdown"][row])),
-                "" if trials.violation[row] == 0.0 else "broken",
-                *(price(float(value)) for value in values.values()),
+                *(price(float(value)) for value in stage.space.values(trials.points[row]).values()),
             )
         )
-    header = (
-        "<rank", "<", *map(words, objective.names), "trades", "net result", "drawdown", "<guards", *stage.space.names
-    )  # fmt: skip
+    header = ("<rank", "<", *map(words, objective.names), "trades", "net result", "drawdown", *stage.space.names)
     complete = int(trials.complete.sum())
     caption = f"The best {min(_MOST_RANKED, complete):,} of {counted(complete, 'trial')} that were run to the end"
-    return data_table(f"{caption}; the CSV file has all", header, table)
+    return data_table(f"{caption}; the CSV file has all", header, table, long=True)
 
 
 def _plateau_sentence(result: "OptimizationResult") -> str:
@@ -423,6 +419,11 @@ def _plateau_sentence(result: "OptimizationResult") -> str:
     if plateau.undefined:
         have = "has" if plateau.undefined == 1 else "have"
         text += f" {plateau.undefined:,} of them {have} no value and count as lost."
+    if plateau.best is not None and plateau.best > plateau.value:
+        text += (
+            f" The best of them has {shown(plateau.best)}, more than the result: it lies outside the box, or the "
+            "search passed it over or gave it up early."
+        )
     return f"{text} What falls off one step away was a peak in the noise; what was really there has a plateau."
 
 
@@ -610,8 +611,8 @@ def _plateau_line(result: "OptimizationResult") -> str:
         return "nothing was searched"
     if plateau.kept is None:
         return f"not known: {plateau.reason}"
-    kept = percent(100.0 * plateau.kept, 0)
-    return f"{kept} of {counted(len(plateau.points), 'neighbour')} one step away keep {100.0 * KEEPS:.0f} % of the objective"
+    kept, around = percent(100.0 * plateau.kept, 0), counted(len(plateau.points), "neighbour")
+    return f"{kept} of {around} one step away keep {100.0 * KEEPS:.0f} % of the objective"
 
 
 def _luck_line(result: "OptimizationResult") -> str:

@@ -21,6 +21,7 @@ from barwise.optimize.insight import (
     History,
     Importance,
     PairMap,
+    has_value,
     history,
     importance,
     leading_pairs,
@@ -44,10 +45,12 @@ _MOST_SLICE_POINTS = 1_000
 _MOST_LINES = {"best": 60, "upper": 120, "rest": 120}
 _BEST_SHARE, _UPPER_SHARE = 0.05, 0.25
 _LUCK_POINTS = 200
+MOST_LEVEL_AXES = 8  # of parallel coordinates; with more, names stand upright
 _WHISKER_SAMPLES = 20
 _MIDDLE = (1.0, 99.0)  # percentiles that a frame holds where the rest lies far outside
 _LARGEST_TAIL = 2.0
 _ROOM = 0.06  # above and below what a frame holds
+_EDGE = 0.02  # of the frame, from its lower edge to the marks of trials without a value
 _IN_PERCENT = frozenset({"total_return", "cagr", "win_rate", "max_drawdown", "volatility"})
 _IN_MONEY = frozenset({"net_pnl", "expectancy", "fees", "slippage", "funding"})
 _COUNTED = frozenset({"total_trades", "ambiguous_trades", "losing_trades"})
@@ -141,12 +144,12 @@ def history_chart(course: History, stages: Sequence[StageResult]) -> Chart:
     drawn = spread(n, MOST_POINTS)
     data: list[Trace] = []
     for state, (label, color, marker) in _STATES.items():
-        rows = [row for row in drawn.tolist() if course.states[row] == state]
+        rows = [row for row in drawn.tolist() if course.states[row] == state and math.isfinite(course.reported[row])]
         if rows:
             data.append(_dots(label, color, (row + 1 for row in rows), course.reported[rows], **marker))
     undefined = [row for row in drawn.tolist() if math.isnan(course.reported[row])]
     if undefined:
-        at_the_edge = [frame[0]] * len(undefined)
+        at_the_edge = [frame[0] + _EDGE * (frame[1] - frame[0])] * len(undefined)
         data.append(
             _dots("without a value", "@broken", (row + 1 for row in undefined), at_the_edge, symbol="x-thin-open")
         )
@@ -167,6 +170,7 @@ def history_chart(course: History, stages: Sequence[StageResult]) -> Chart:
                 "text": f"stage {stage.stage}", "font": {"color": "@muted"},
             }
             for start, stage in zip(starts, stages, strict=True)
+            if len(stages) > 1
         ],
     }  # fmt: skip
     return Chart("history", _history_title(course, name), _history_note(course, drawn.size, outside), data, layout)
@@ -205,7 +209,8 @@ def _history_title(course: History, name: str) -> str:
     text = f"The best {words(name)} went from {told(name, found[0])} to {told(name, found[-1])} in {made}"
     if course.luck is None:
         return text
-    return f"{text}; luck alone would have reached {told(name, float(course.luck[-1]))}"
+    tried, luck = int(course.configurations[-1]), told(name, float(course.luck[-1]))
+    return f"{text}; of {counted(tried, 'configuration')} without any edge the best reaches {luck} by luck"
 
 
 def _history_note(course: History, drawn: int, outside: int) -> str:
@@ -213,17 +218,21 @@ def _history_note(course: History, drawn: int, outside: int) -> str:
     notes = []
     pruned = course.states.count("pruned")
     if pruned:
-        notes.append(f"{counted(pruned, 'trial')} given up early show what they had when they were given up.")
-    if "undefined" in course.states:
-        undefined = counted(int(np.isnan(course.reported).sum()), "trial")
-        notes.append(f"{undefined} without a value (no trade, or a metric that is not defined) at the lower edge.")
+        notes.append(f"{counted(pruned, 'trial')} given up early: drawn with what they had when they were given up.")
+    undefined = int(np.isnan(course.reported).sum())
+    if undefined:
+        are = "stands" if undefined == 1 else "stand"
+        notes.append(
+            f"{counted(undefined, 'trial')} without a value (no trade, or a metric that is not defined) {are} at the "
+            "lower edge."
+        )
     if drawn < n:
         notes.append(f"{drawn:,} of {n:,} trials are drawn, evenly spread; the best so far follows all of them.")
     if course.luck is not None:
         notes.append(
-            f"Luck alone: the Sharpe ratio to expect from the best of so many configurations without any edge over "
-            f"this span, {int(course.configurations[-1]):,} different ones by the end, those on record from before "
-            "included."
+            "Luck alone: the Sharpe ratio to expect over this span from the best of all different configurations on "
+            "record for these data so far, if none has an edge. The neighbours of the result, looked at afterwards, "
+            "are not in it yet."
         )
     return " ".join(notes) + _outside_text(outside)
 
@@ -360,16 +369,24 @@ def parallel_chart(stage: StageResult) -> Chart | None:
     data.append(_bundle("start", heights(np.array([0])), {"color": "@ink", "width": 2.0, "dash": "dot"}, 1.0))
     data.append(_bundle("chosen", heights(np.array([stage.chosen])), {"color": "@chosen", "width": 3.0}, 1.0))
     names = [*stage.space.names, html.escape(words(name))]
+    # Upright names and ends need no room beside an axis, so that many of them fit a phone.
+    crowded = len(names) > MOST_LEVEL_AXES
     layout = {
         "showlegend": True,
         "hovermode": False,
         "xaxis": {
             "tickvals": list(range(len(names))), "ticktext": names, "range": [-0.35, len(names) - 0.65],
-            "zeroline": False, "gridcolor": "@muted",
+            "zeroline": False, "gridcolor": "@muted", "tickangle": -90 if crowded else -35,
         },
-        "yaxis": {"range": [-0.12, 1.12], "showticklabels": False, "showgrid": False, "zeroline": False},
+        "yaxis": {
+            "range": [-0.25, 1.25] if crowded else [-0.12, 1.12], "showticklabels": False, "ticks": "",
+            "showgrid": False, "zeroline": False,
+        },
         "annotations": [
-            {"x": at, "y": y, "yanchor": anchor, "text": text, "showarrow": False, "font": {"size": 10}}
+            {
+                "x": at, "y": y, "yanchor": anchor, "text": text, "showarrow": False, "font": {"size": 10},
+                "textangle": -90 if crowded else 0,
+            }
             for at, pair in enumerate(ticks)
             for text, y, anchor in zip(pair, (-0.02, 1.02), ("top", "bottom"), strict=True)
         ],
@@ -424,7 +441,7 @@ def slice_chart(stage: StageResult, parameter: str) -> Chart:
             points = trials.points[rows, column].tolist()
             data.append(_dots(label, color, points, trials.reported[rows, 0], **{"size": 4, **marker}))
     data.append(_star(float(trials.points[stage.chosen, column]), stage.best_value))
-    frame, _ = _frame(trials.reported[usable(trials), 0], stage.best_value)
+    frame, _ = _slice_frame(stage)
     layout = {
         "showlegend": False,
         "hovermode": "closest",
@@ -432,24 +449,28 @@ def slice_chart(stage: StageResult, parameter: str) -> Chart:
         "yaxis": {"title": _axis_title(name), "range": frame, "zeroline": False},
     }
     dimension = stage.space.dimensions[column]
-    title = f"{parameter}: {price(dimension.base)} became {price(float(trials.points[stage.chosen, column]))}"
+    start, end = price(dimension.base), price(float(trials.points[stage.chosen, column]))
+    title = f"{parameter}: {start} became {end}" if start != end else f"{parameter}: stayed {start}"
     return Chart(f"slice-{_identifier(stage)}-{parameter}", title, "", data, layout)
 
 
 def _slice_rows(stage: StageResult) -> IntArray:
     """Rows that slices draw: those with a value, evenly spread where they are many."""
-    rows = np.array(
-        [row for row, state in enumerate(state_names(stage.trials)) if state != "undefined"], dtype=np.int64
-    )
+    rows = np.flatnonzero(has_value(stage.trials))
     kept: IntArray = rows[spread(rows.size, _MOST_SLICE_POINTS)]
     return kept
+
+
+def _slice_frame(stage: StageResult) -> tuple[list[float], int]:
+    """Range of the objective that all slices of a stage share, and how many trials lie outside."""
+    return _frame(stage.trials.reported[has_value(stage.trials), 0], stage.best_value)
 
 
 def slices_note(stage: StageResult) -> str:
     """What holds for all slices of a stage."""
     trials, shown = stage.trials, _slice_rows(stage)
-    _, outside = _frame(trials.reported[usable(trials), 0], stage.best_value)
-    undefined = state_names(trials).count("undefined")
+    _, outside = _slice_frame(stage)
+    undefined = int((~has_value(trials)).sum())
     notes = [f"One mark per trial, {words(stage.objective.names[0])} over the value of one parameter."]
     if "pruned" in state_names(trials):
         notes.append("Grey: given up early, with what it had then.")
@@ -492,7 +513,7 @@ def pareto_chart(stage: StageResult) -> Chart | None:
         notes.append(f"{drawn.size:,} of {others.size:,} beaten trials are drawn, evenly spread.")
     if rows.size < len(trials):
         notes.append(f"{counted(len(trials) - rows.size, 'trial')} without a full set of values not drawn.")
-    title = f"No trial beats any of the {counted(front.size, 'trial')} on the front in every objective"
+    title = f"{counted(front.size, 'trial')} on the front: better in one objective is worse in another"
     return Chart(f"pareto-{_identifier(stage)}", title, " ".join(notes), [t for t in data if t["x"]], layout)
 
 
