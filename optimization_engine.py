@@ -1,5 +1,5 @@
-"""Flat API: the optimizer, in steps or in one call. See `barwise.optimize.engine`."""
+"""Flat API: the optimizer, in steps or in one call. See `barwise.optimizer.engine`."""
 
-from barwise import OptimizationEngine, OptimizationResult, optimize
+from barwise.optimizer.engine import OptimizationEngine, OptimizationResult, optimize
 
 __all__ = ["OptimizationEngine", "OptimizationResult", "optimize"]

@@ -1,26 +1,29 @@
 """What the optimizer finds on real candles, stage by stage, and what of it to believe.
 
-Run: python benchmarks/real_optimization.py [--shared FOLDER]
+Run: python benchmarks/real_optimization.py [--shared FOLDER] [--seeds N]
 
 BALANCED with TPE and with AUTO on one quarter of BTCUSDT 1H and on four years of ETHUSDT 1H of Binance's spot market,
 its fees and 5 bp slippage included. The candles lie in ../shared, or where --shared or BARWISE_SHARED says; they are
-not part of the repository. Every search has a new ledger, so that its trials and its luck line are its own. All of it
-is in-sample: the tables say how well a strategy can be fitted to a past, not what it will earn.
+not part of the repository. Every search has a new ledger, so that its trials and its luck line are its own; --seeds
+repeats each from several seeds, halved and in full. All of it is in-sample: the tables say how well a strategy can be
+fitted to a past, not what it will earn.
 """
 
 import argparse
 import os
+import statistics
 import sys
 import tempfile
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from barwise.config import OptimizationConfig, OptimizationProfile
 from barwise.data.candles import Candles
 from barwise.data.files import read_candles
 from barwise.engine import backtest
-from barwise.optimize.engine import OptimizationEngine, OptimizationResult
+from barwise.optimizer.engine import OptimizationEngine, OptimizationResult
 from barwise.result import BacktestResult
 from barwise.strategy.ema_rsi_atr import EmaRsiAtr
 
@@ -53,13 +56,14 @@ def candles_of(case: Case, folder: Path) -> Candles:
     return candles.between(case.start, case.end)
 
 
-def optimized(candles: Candles, quantity: float, sampler: str) -> tuple[OptimizationResult, list[BacktestResult]]:
-    """The three stages, and a plain backtest of what each ended with, the baseline first."""
+def optimized(candles: Candles, quantity: float, sampler: str, **settings: Any) -> OptimizationResult:
+    """The three stages."""
     with tempfile.TemporaryDirectory() as folder:
         config = OptimizationConfig(
             profile=OptimizationProfile.BALANCED,
             optuna_sampler=sampler,
             storage=str(Path(folder) / "ledger.sqlite"),
+            **settings,
         )
         with OptimizationEngine(
             candles, EmaRsiAtr(), quantity, exchange="BINANCE", symbol=candles.symbol, timeframe="1H", opt_config=config
@@ -67,9 +71,14 @@ def optimized(candles: Candles, quantity: float, sampler: str) -> tuple[Optimiza
             engine.optimize_stage_7_1()
             engine.optimize_stage_7_2()
             engine.optimize_stage_7_3()
-            result = engine.result()
+            return engine.result()
+
+
+def after_each_stage(result: OptimizationResult, quantity: float) -> list[BacktestResult]:
+    """A plain backtest of what each stage ended with, the baseline first."""
+    candles = result.candles
     after = [backtest(candles, stage.config, quantity, check_lookahead=False) for stage in result.stages]
-    return result, [result.baseline, *after]
+    return [result.baseline, *after]
 
 
 def line(name: str, run: BacktestResult, cost: str = "") -> str:
@@ -99,6 +108,17 @@ def report(sampler: str, result: OptimizationResult, runs: list[BacktestResult])
     told("time", f"{result.seconds:.2f} s, neighbourhood included")
 
 
+def compare(candles: Candles, quantity: float, sampler: str, seeds: int) -> None:
+    """Print the best Sharpe ratios from several seeds, with halving and without."""
+    for name, halved in (("halved", True), ("in full", False)):
+        runs = [optimized(candles, quantity, sampler, seed=seed, multi_fidelity=halved) for seed in range(seeds)]
+        found = sorted(run.best.sharpe_ratio for run in runs)
+        told(
+            name,
+            f"{seeds} seeds end at Sharpe {found[0]:.2f} to {found[-1]:.2f}, median {statistics.median(found):.2f}",
+        )
+
+
 def told(name: str, text: str) -> None:
     """A remark under a table."""
     print(textwrap.fill(f"  {name:<12}{text}", 110, subsequent_indent=" " * 14, break_on_hyphens=False))
@@ -111,7 +131,9 @@ def main() -> int:
     parser.add_argument(
         "--shared", type=Path, default=beside, help="folder that has data/market; by default %(default)s"
     )
-    folder = parser.parse_args().shared / "data" / "market"
+    parser.add_argument("--seeds", type=int, default=0, help="compare halving with full evaluation from so many seeds")
+    options = parser.parse_args()
+    folder, seeds = options.shared / "data" / "market", options.seeds
     missing = [case.file for case in CASES if not (folder / case.file).is_file()]
     if missing:
         print(f"not measured: {folder} has no {' and no '.join(missing)}; --shared names the folder.", file=sys.stderr)
@@ -125,7 +147,10 @@ def main() -> int:
             f"\n{case.symbol} 1H BINANCE  {case.start} .. {case.end}  {len(candles):,} bars, quantity {case.quantity:g}"
         )
         for sampler in ("TPE", "AUTO"):
-            report(sampler, *optimized(candles, case.quantity, sampler))
+            result = optimized(candles, case.quantity, sampler)
+            report(sampler, result, after_each_stage(result, case.quantity))
+            if seeds:
+                compare(candles, case.quantity, sampler, seeds)
     return 0
 
 

@@ -7,10 +7,10 @@ import pytest
 
 from barwise.config import Float, Int
 from barwise.core.layout import FloatArray
-from barwise.optimize.batch_search import BatchSearch
-from barwise.optimize.sampler import Sampler, Told
-from barwise.optimize.samplers import open_sampler
-from barwise.optimize.space import Space
+from barwise.optimizer.batch_search import BatchSearch
+from barwise.optimizer.sampler import Sampler, Told
+from barwise.optimizer.samplers import open_sampler
+from barwise.optimizer.space import Space
 from barwise.strategy.base import Strategy
 from barwise.strategy.ema_rsi_atr import EmaRsiAtr
 

@@ -1,6 +1,9 @@
 """What an evaluation costs, what it decides at each rung, and that its record is what was run and nothing else."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -16,16 +19,17 @@ from barwise.data.candles import Candles
 from barwise.data.synthetic import sample_candles
 from barwise.engine import backtest
 from barwise.errors import BacktestError
-from barwise.optimize.evaluation import Evaluator, context_of, source_digest
-from barwise.optimize.ledger import DataSet, Ledger, Origin
-from barwise.optimize.objective import Objective
-from barwise.optimize.space import Space
-from barwise.optimize.trials import Trials
+from barwise.optimizer.evaluation import Evaluator, context_of, source_digest
+from barwise.optimizer.ledger import Context, DataSet, Ledger, Origin
+from barwise.optimizer.objective import Objective
+from barwise.optimizer.space import Space
+from barwise.optimizer.trials import Trials
 from barwise.result import BacktestResult
 from barwise.strategy.base import Plan, Strategy
 from barwise.strategy.ema_rsi_atr import EmaRsiAtr
 from barwise.strategy.indicators import ema
 from barwise.sweeping import Sweeper
+from tests.conftest import REPOSITORY
 
 BASE = EmaRsiAtr(ema_fast=5, ema_slow=12, ema_trend=30, rsi_period=7)
 THIRDS = (1 / 3, 2 / 3, 1.0)
@@ -55,6 +59,14 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 def evaluator_of(sweeper: Sweeper, ledger: Ledger | None, objective: Any = None, **settings: Any) -> Evaluator:
     chosen = {"levels": THIRDS, "batch_size": 8192, **settings}
     return Evaluator(sweeper, objective or Objective.of("sharpe"), ledger=ledger, **chosen)
+
+
+def evaluator_context(sweeper: Sweeper) -> Context:
+    """Under what name these evaluations are on record."""
+    return context_of(
+        sweeper.candles, sweeper.strategy, sweeper.execution, sweeper.fees, sweeper.quantity, sweeper.detail,
+        sweeper.funding, sweeper.trade_from,
+    )  # fmt: skip
 
 
 def space_of(strategy: Strategy = BASE, stage: Any = "7.1") -> Space:
@@ -254,28 +266,28 @@ def test_the_record_holds_every_evaluation_as_it_was_and_nothing_else(
     trials = evaluator.evaluate(space, points, ORIGIN)
     frame = ledger.frame()
     assert frame.height == 21 + 11 + 6
-    recorded = {(row["parameters"], row["stop_bar"]) for row in frame.iter_rows(named=True)}
+    recorded = {(entry["parameters"], entry["stop_bar"]) for entry in frame.iter_rows(named=True)}
     assert len(recorded) == frame.height
     expected = set()
     for row in range(21):
         for rung in range(int(np.isfinite(trials.steps[row]).sum())):
             expected.add((json.dumps(space.configured(points[row]).to_dict(), sort_keys=True), STOPS[rung]))
     assert {(json.dumps(json.loads(text), sort_keys=True), stop) for text, stop in recorded} == expected
-    for row in frame.iter_rows(named=True):
-        alone = on_prefix(candles, EmaRsiAtr(**json.loads(row["parameters"])), row["stop_bar"])
-        assert row["first_bar"] == FIRST
-        assert row["trades"] == alone.total_trades
-        assert row["net_pnl"] == alone.net_pnl
-        assert row["max_drawdown"] == alone.max_drawdown
-        assert row["sharpe_ratio"] == row["score"] == alone.sharpe_ratio
-    known = ledger.known(context_of(sweeper))
+    for entry in frame.iter_rows(named=True):
+        alone = on_prefix(candles, EmaRsiAtr(**json.loads(entry["parameters"])), entry["stop_bar"])
+        assert entry["first_bar"] == FIRST
+        assert entry["trades"] == alone.total_trades
+        assert entry["net_pnl"] == alone.net_pnl
+        assert entry["max_drawdown"] == alone.max_drawdown
+        assert entry["sharpe_ratio"] == entry["score"] == alone.sharpe_ratio
+    known = ledger.known(evaluator_context(sweeper))
     assert len(known) == frame.height
     keys = [bytes.fromhex(key) for key in frame["key"]]
     found, first, summaries = known.get(keys, np.array(frame["stop_bar"]))
     assert found.all()
     assert (first == FIRST).all()
-    for at, row in enumerate(frame.iter_rows(named=True)):
-        alone = on_prefix(candles, EmaRsiAtr(**json.loads(row["parameters"])), row["stop_bar"])
+    for at, entry in enumerate(frame.iter_rows(named=True)):
+        alone = on_prefix(candles, EmaRsiAtr(**json.loads(entry["parameters"])), entry["stop_bar"])
         assert summaries[at : at + 1].tobytes() == alone.summary.tobytes()
 
 
@@ -374,6 +386,27 @@ def test_processes_give_the_trials_of_threads(candles: Candles) -> None:
     assert one.bars.tolist() == other.bars.tolist()
 
 
+def test_processes_that_know_a_part_of_the_answers_give_the_trials_of_threads(candles: Candles, tmp_path: Path) -> None:
+    """Calmar ratios are annualised with the bars since a row's own start, which a worker of another process finds."""
+    space, objective = space_of(), Objective.of("calmar")
+    points = random_points(space, 16, seed=10)
+    backend = open_backend("processes", 2, None)
+    trials = []
+    try:
+        for name, own in (("threads", None), ("processes", backend)):
+            sweeper = Sweeper(candles, BASE, 0.1, execution=COSTS, workers=2, backend=own)
+            with Ledger(tmp_path / f"{name}.sqlite") as ledger:
+                evaluator = evaluator_of(sweeper, ledger, objective)
+                evaluator.evaluate(space, points[::2], ORIGIN, halve=False)
+                trials.append(evaluator.evaluate(space, points, ORIGIN, halve=False))
+    finally:
+        backend.close()
+    assert_equal_trials(*trials)
+    for row in range(16):
+        alone = backtest(candles, space.configured(points[row]), 0.1, execution=COSTS, check_lookahead=False)
+        assert trials[1].reported[row, 0] == alone.metrics["calmar_ratio"]
+
+
 # Strategies are told apart by their source.
 
 
@@ -386,8 +419,8 @@ def test_a_strategy_without_a_file_is_told_apart_by_what_it_does() -> None:
     text = "def plan(self, bars):\n    return Plan.of(bars.close > {threshold})\n"
 
     def made(threshold: float) -> type[Strategy]:
-        names: dict[str, Any] = {"Plan": Plan}
-        exec(text.format(threshold=threshold), names)  # noqa: S102 - what an interactive session does
+        names: dict[str, Any] = {"Plan": Plan, "__name__": "__main__"}
+        exec(text.format(threshold=threshold), names)  # as in an interactive session
         return type("Typed", (Strategy,), {"__module__": "__main__", "plan": names["plan"]})
 
     one, again, other = made(1.0), made(1.0), made(2.0)
@@ -405,4 +438,31 @@ def test_a_strategy_is_told_apart_by_what_it_inherits_and_by_what_it_was_made_wi
 
     assert source_digest(made(1.0)) == source_digest(made(1.0))
     assert source_digest(made(1.0)) != source_digest(made(2.0))
-    assert source_digest(Twice) == source_digest(Twice)
+    assert source_digest(made(1.0)) != source_digest(Twice)
+
+
+def test_a_strategy_has_the_same_name_on_record_in_every_process() -> None:
+    """Where sets of texts, functions and arrays are among its constants, too."""
+    script = (
+        "import numpy\n"
+        "from barwise.strategy.base import Plan, Strategy\n"
+        "from barwise.optimizer.evaluation import source_digest\n"
+        "days = numpy.arange(3.0)\n"
+        "def helper(bars): return bars.close > 3.0\n"
+        "class Mine(Strategy):\n"
+        "    label = 'mine'\n"
+        "    def plan(self, bars):\n"
+        "        if self.label in {'mine', 'yours', 'theirs'}: return Plan.of(helper(bars))\n"
+        "        return [(lambda: day)() for day in days]\n"
+        "print(source_digest(Mine))\n"
+    )
+
+    def digest(text: str, seed: str) -> str:
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src"), "PYTHONHASHSEED": seed}
+        command = [sys.executable, "-c", text]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    assert len(digest(script, "1").strip()) == 64
+    assert digest(script, "1") == digest(script, "2")
+    for before, after in (("> 3.0", "> 4.0"), ("'theirs'", "'ours'"), ("arange(3.0)", "arange(4.0)")):
+        assert digest(script, "1") != digest(script.replace(before, after), "1"), before

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -382,12 +383,45 @@ class TestCommandLine:
         assert "chmod 600" in capfd.readouterr().out
 
 
+def readme_example(heading: str) -> str:
+    """The program printed under a heading of the README."""
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    program = text.partition(f"## {heading}\n")[2].partition("\n## ")[0].partition("```python\n")[2].partition("```")[0]
+    assert program, f"there is no program under {heading}"
+    return program
+
+
+def run_as_printed(program: str) -> None:
+    exec(compile(program, "README.md", "exec"), {"__name__": "readme"})
+
+
 def test_the_first_example_of_the_readme_runs_as_it_stands_on_downloaded_candles(
     serve: Fetching, market_data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server = serve({("BINANCE", "BTCUSDT", "1H"): parquet_columns(market_data / BTC)})
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    example = text.partition("## Example 1")[2].partition("```python\n")[2].partition("```")[0]
-    exec(compile(example, "README.md", "exec"), {})
+    run_as_printed(readme_example("Example 1: the flat API"))
     assert "trades, win rate" in capsys.readouterr().out
     assert len(server.log.of("BINANCE", "klines")) == 3
+
+
+def test_the_second_example_of_the_readme_optimizes_as_it_stands_on_downloaded_candles(
+    serve: Fetching, market_data: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve({("BINANCE", "BTCUSDT", "1H"): parquet_columns(market_data / BTC)})
+    run_as_printed(readme_example("Example 2: the optimizer"))
+    told = capsys.readouterr().out
+    stages = re.findall(r"^stage (7\.[123]): Sharpe (-?[\d.]+) after \d+ trials$", told, re.MULTILINE)
+    assert [stage for stage, _ in stages] == ["7.1", "7.2", "7.3"]
+    sharpes = [float(sharpe) for _, sharpe in stages]
+    assert sharpes == sorted(sharpes)
+    saved = json.loads(Path(told.splitlines()[-1]).read_text())
+    assert round(saved["best"]["sharpe_ratio"], 2) == sharpes[-1]
+    assert saved["market"]["bars"] == 2136
+    assert (home / "data" / "ledger.sqlite").is_file()
+
+
+def test_the_example_of_a_strategy_of_ones_own_in_the_readme_asks_nobody(
+    clock: ManualClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_as_printed(readme_example("Your own strategy, no network"))
+    assert "trade_id" in capsys.readouterr().out

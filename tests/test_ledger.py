@@ -30,7 +30,7 @@ from barwise.core.layout import SUMMARY
 from barwise.data.candles import Candles
 from barwise.data.synthetic import sample_candles
 from barwise.errors import BarwiseError, CheckpointError, ConfigError, DataError
-from barwise.optimize.ledger import (
+from barwise.optimizer.ledger import (
     SCHEMA_VERSION,
     Context,
     DataSet,

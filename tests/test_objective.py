@@ -10,7 +10,7 @@ from barwise.data.candles import Candles
 from barwise.data.synthetic import sample_candles
 from barwise.engine import backtest
 from barwise.errors import BacktestError, ConfigError
-from barwise.optimize.objective import Objective, order, pareto_front
+from barwise.optimizer.objective import Objective, order, pareto_front
 from barwise.strategy.ema_rsi_atr import EmaRsiAtr
 from barwise.sweeping import SweepResult, sweep
 

@@ -66,7 +66,7 @@ class TestHomeFolder:
 class TestFiles:
     def test_each_part_writes_into_its_own_file(self, tmp_path: Path) -> None:
         obs.configure_logging(tmp_path)
-        for name in ("barwise.engine", "barwise.data.store", "barwise.exchange.binance", "barwise.optimize.search"):
+        for name in ("barwise.engine", "barwise.data.store", "barwise.exchange.binance", "barwise.optimizer.search"):
             logging.getLogger(name).info("from %s", name)
         assert [line["logger"] for line in lines_of(tmp_path, "backtest_engine.log")] == [
             "barwise.engine",
@@ -74,7 +74,7 @@ class TestFiles:
         ]
         assert [line["logger"] for line in lines_of(tmp_path, "exchange_manager.log")] == ["barwise.exchange.binance"]
         assert [line["message"] for line in lines_of(tmp_path, "optimization_engine.log")] == [
-            "from barwise.optimize.search"
+            "from barwise.optimizer.search"
         ]
         assert not (tmp_path / "logs" / "error.log").exists()
 

@@ -10,8 +10,8 @@ import pytest
 
 from barwise.config import OptimizationConfig
 from barwise.data.candles import Candles
-from barwise.optimize.engine import OptimizationEngine, optimize
-from barwise.optimize.trials import StageResult
+from barwise.optimizer.engine import OptimizationEngine, optimize
+from barwise.optimizer.trials import StageResult
 from tests.planted import FREE, LEVEL, PERIOD, Momentum, planted_candles
 
 # Far from the planted values on all sides; the search starts from 24 bars and 1.8 deviations.

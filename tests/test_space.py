@@ -11,7 +11,7 @@ from pydantic import model_validator
 from barwise.config import Float, Int, OptimizationProfile
 from barwise.core.layout import FloatArray
 from barwise.errors import ConfigError
-from barwise.optimize.space import STAGES, Dimension, Space
+from barwise.optimizer.space import STAGES, Dimension, Space
 from barwise.strategy.base import Strategy
 from barwise.strategy.ema_rsi_atr import EmaRsiAtr
 

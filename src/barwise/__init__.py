@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from barwise.errors import DataError as DataError
     from barwise.errors import RateLimitError as RateLimitError
     from barwise.exchange.manager import ExchangeManager as ExchangeManager
-    from barwise.optimize.engine import OptimizationEngine as OptimizationEngine
-    from barwise.optimize.engine import OptimizationResult as OptimizationResult
-    from barwise.optimize.engine import optimize as optimize
-    from barwise.optimize.ledger import Ledger as Ledger
+    from barwise.optimizer.engine import OptimizationEngine as OptimizationEngine
+    from barwise.optimizer.engine import OptimizationResult as OptimizationResult
+    from barwise.optimizer.engine import optimize as optimize
+    from barwise.optimizer.ledger import Ledger as Ledger
     from barwise.result import BacktestResult as BacktestResult
     from barwise.strategy.base import Plan as Plan
     from barwise.strategy.base import Strategy as Strategy
@@ -60,6 +60,11 @@ if TYPE_CHECKING:
     from barwise.strategy.lookahead import check_lookahead as check_lookahead
     from barwise.sweeping import sweep as sweep
     from barwise.timeframe import Timeframe as Timeframe
+    from barwise.validation.engine import ValidationReport as ValidationReport
+    from barwise.validation.engine import validate as validate
+    from barwise.validation.engine import walk_forward as walk_forward
+    from barwise.validation.walk_forward import WalForwardEngine as WalForwardEngine
+    from barwise.validation.walk_forward import WalkForwardEngine as WalkForwardEngine
 
     StrategyConfig = EmaRsiAtr
 
@@ -93,8 +98,8 @@ _NAMES_OF_MODULE = {
         "RateLimitError",
     ),
     "barwise.exchange.manager": ("ExchangeManager",),
-    "barwise.optimize.engine": ("OptimizationEngine", "OptimizationResult", "optimize"),
-    "barwise.optimize.ledger": ("Ledger",),
+    "barwise.optimizer.engine": ("OptimizationEngine", "OptimizationResult", "optimize"),
+    "barwise.optimizer.ledger": ("Ledger",),
     "barwise.result": ("BacktestResult",),
     "barwise.strategy.base": ("Plan", "Strategy"),
     "barwise.strategy.ema_rsi_atr": ("EmaRsiAtr", "StrategyConfig"),
@@ -119,6 +124,8 @@ _NAMES_OF_MODULE = {
     "barwise.strategy.lookahead": ("check_lookahead",),
     "barwise.sweeping": ("sweep",),
     "barwise.timeframe": ("Timeframe",),
+    "barwise.validation.engine": ("ValidationReport", "validate", "walk_forward"),
+    "barwise.validation.walk_forward": ("WalForwardEngine", "WalkForwardEngine"),
 }
 _MODULE_OF_NAME = {name: module for module, names in _NAMES_OF_MODULE.items() for name in names}
 # The flat API's name for the built-in strategy: its settings and its rules are one class.

@@ -235,6 +235,9 @@ class OptimizationConfig(Parameters):
     optuna_sampler: str = Field(default="TPE", description="sampler by name; AUTO = the batch search")
     multi_fidelity: bool = Bool(True, help="judge on a part of the bars first")
     fidelity_levels: tuple[float, ...] = Field(default=(0.33, 0.66, 1.0), description="shares of the bars per rung")
+    min_rung_trades: int = Field(
+        default=20, ge=0, description="a part of the bars with fewer trades of the base strategy judges nobody"
+    )
     num_trials: int | None = Field(default=None, ge=1, description="trials per stage; None = the profile's")
     seed: int = Field(default=42, ge=0, description="same seed, same result")
     workers: int | None = Field(default=None, ge=1, description="threads or processes; None = all cores")

@@ -35,22 +35,21 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from barwise import __version__
 from barwise.backends import usable_cores
-from barwise.config import OptimizationConfig, OptimizationProfile
+from barwise.config import OptimizationConfig
 from barwise.core._jit import core_stamp
-from barwise.core.gpu import gpu_available, simulate_rows_on_gpu
-from barwise.core.layout import SUMMARY, fresh_states
+from barwise.core.gpu import gpu_available
 from barwise.data.candles import Candles
 from barwise.data.files import write_atomically
 from barwise.data.synthetic import sample_candles
-from barwise.errors import ConfigError
-from barwise.optimize.engine import optimize
-from barwise.optimize.evaluation import Evaluator, replay
-from barwise.optimize.ledger import Ledger, Origin
-from barwise.optimize.objective import Objective
-from barwise.optimize.sampler import Told
-from barwise.optimize.samplers import canonical_name, open_sampler
-from barwise.optimize.search import stage_trials
-from barwise.optimize.space import STAGES, Space
+from barwise.errors import ConfigError, DataError
+from barwise.optimizer.engine import optimize
+from barwise.optimizer.evaluation import Evaluator, replay
+from barwise.optimizer.ledger import Ledger, Origin
+from barwise.optimizer.objective import Objective
+from barwise.optimizer.sampler import Told
+from barwise.optimizer.samplers import canonical_name, open_sampler
+from barwise.optimizer.search import trials_of
+from barwise.optimizer.space import STAGES, Space, Stage
 from barwise.strategy.ema_rsi_atr import EmaRsiAtr
 from barwise.sweeping import Sweeper
 
@@ -70,10 +69,12 @@ logger = logging.getLogger(__name__)
 
 FILE_NAME = "hardware_profile.json"
 SHORT_BARS, LONG_BARS = 2_136, 17_520
+# Share of the cores in the hands of other programs from which on a measurement is doubtful.
+BUSY = 0.5
 # What TPE thinks in, and then the sizes that are compared.
 BATCH_SIZES = (16, 64, 256, 1024, 4096)
-# A card is filled by tens of thousands of rows; it must win with that many to win at all.
-CARD_ROWS = 16_384
+# A card is filled by tens of thousands of rows, and loses with few: from how many on it wins is what has to be known.
+CARD_ROWS = (256, 1024, 4096, 16_384)
 MEASURED_SAMPLERS: dict[str, tuple[int, ...]] = {"TPE": (50, 150, 300), "AUTO": (500, 1_500, 3_000)}
 # Parameters that all three stages search together have this many neighbours: each one's steps, and those of each pair.
 _NEIGHBOURS = 512
@@ -82,14 +83,14 @@ _BOOK_ROWS = (16, 512)
 _LEVELS = (0.33, 0.66, 1.0)
 _WIDTH = 0.15
 _LEAST_TO_HALVE = 4
-_ROUNDS = 9
+_ROUNDS = 99
 _SAMPLER_ROUNDS = 3
 # Settings that differ by less than this are equal, and the more modest one is taken.
 _ALIKE = 0.05
 # A process that hangs is not waited for any longer than this.
 _LOADING_TIMEOUT_S = 120.0
-# Each part's share of the time; the samplers are last and take what is left.
-_SHARES = {"threads": 0.15, "batches": 0.25, "lengths": 0.1, "books": 0.1}
+# Each part's share of the time, the card's like that of the threads; the samplers are last and take what is left.
+_SHARES = {"threads": 0.1, "batches": 0.2, "lengths": 0.1, "books": 0.1}
 _LIBRARIES = ("numpy", "numba", "optuna")
 # Of the processor's many features those that numeric code is faster with.
 _VECTORS = ("sse4.2", "avx", "fma", "neon", "sve", "amx")
@@ -161,11 +162,16 @@ class ThreadSpeed:
 
 @dataclass(frozen=True)
 class BatchSpeed:
-    """One batch on the chosen threads: its plans (indicators, signals, parameters), and the kernel."""
+    """One batch on the chosen threads: its plans (indicators, signals, parameters), and the kernel.
+
+    `planning` is for rows with periods of their own, `same_periods` for rows that share their indicators, as in every
+    stage but the first.
+    """
 
     rows: Count
     bars: Count
     planning: Timing
+    same_periods: Timing
     kernel: Timing
 
     @property
@@ -214,11 +220,12 @@ class HardwareProfile:
         measured_at: UTC, ISO 8601.
         memory_available: Bytes at that time; None where the system does not say.
         busy: Share of the usable cores that other programs took in the minute before; None where the system does not
-            say. Above a half the times are too long.
+            say. Above `BUSY` the times are too long, and all usable cores are chosen.
         loading_seconds: By sampler, what the first search of a process takes longer than the next one.
-        card_speed: The kernel on the graphics card; None where there is none.
+        card_speeds: The kernel on the graphics card; none where there is no card.
         threads, batch_size: Fastest, or as good as that and smaller.
-        backend: "cuda" where the card was faster than all threads at `CARD_ROWS` rows, else "threads".
+        backend: For large batches: "cuda" where the card was faster than all threads, else "threads"; `backend_for`
+            says it for any number of rows.
     """
 
     schema_version: Literal[1]
@@ -232,10 +239,20 @@ class HardwareProfile:
     book_speeds: Annotated[tuple[BookSpeed, ...], Field(min_length=1)]
     sampler_speeds: Annotated[tuple[SamplerSpeed, ...], Field(min_length=1)]
     loading_seconds: dict[str, Seconds]
-    card_speed: ThreadSpeed | None
+    card_speeds: tuple[ThreadSpeed, ...]
     threads: Count
     batch_size: Count
     backend: Literal["threads", "cuda"]
+
+    @property
+    def card_wins_from(self) -> int | None:
+        """Fewest rows, of those that were timed, from which on the card was faster; None where it never is."""
+        return _card_wins_from(self.card_speeds, self.thread_speeds, self.batch_speeds)
+
+    def backend_for(self, rows: int) -> Literal["threads", "cuda"]:
+        """The faster of the two for batches of so many rows."""
+        fewest = self.card_wins_from
+        return "cuda" if fewest is not None and rows >= fewest else "threads"
 
 
 _PROFILE = TypeAdapter(HardwareProfile)
@@ -406,16 +423,39 @@ def measure_hardware(seconds_limit: float = 10.0, folder: Path | None = None) ->
     """Time this machine with the real kernel, ledger and samplers on SAMPLE candles.
 
     Args:
-        seconds_limit: About how long it may take, compilation not counted; less time means fewer rounds, and fewer
-            lengths of a sampler's search. Every part is timed once at least.
+        seconds_limit: About how long it may take, compilation and the process that times the loading not counted; less
+            time means fewer rounds, and fewer lengths of a sampler's search. Every part is timed once at least.
         folder: Where the ledger that is timed is written, and removed again: on the disk that the real one will be on.
             None = the system's folder for temporary files.
 
     Raises:
         ConfigError: The limit is not above 0.
+        DataError: The folder cannot be written.
     """
     if not seconds_limit > 0.0:
         raise ConfigError(f"seconds_limit must be above 0; got {seconds_limit}.")
+    with _place_in(folder) as place:
+        return _measured(seconds_limit, Path(place))
+
+
+def _place_in(folder: Path | None) -> "tempfile.TemporaryDirectory[str]":
+    """A folder of its own in a folder that may have to be made.
+
+    Raises:
+        DataError: It cannot be made there.
+    """
+    try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix=".barwise-", dir=folder)
+    except OSError as error:
+        raise DataError(
+            f"{folder or tempfile.gettempdir()} cannot be written: {error.strerror}.",
+            hint="check that the folder exists, is writable and has space.",
+        ) from error
+
+
+def _measured(seconds_limit: float, place: Path) -> HardwareProfile:
     hardware = look_at_hardware()
     busy = os.getloadavg()[0] / hardware.cores_usable if hasattr(os, "getloadavg") else None
     candles = sample_candles("SAMPLE-BTC", "1H", "2023-01-01", "2025-01-01")[:LONG_BARS]
@@ -423,15 +463,18 @@ def measure_hardware(seconds_limit: float = 10.0, folder: Path | None = None) ->
     _simulate_once(short)
     deadline = time.perf_counter() + seconds_limit
     thread_speeds = _thread_speeds(short, hardware.cores_usable, _SHARES["threads"] * seconds_limit)
-    threads = _modest(thread_speeds, lambda speed: speed.threads).threads
-    card_speed = None if hardware.card is None else _card_speed(short, _SHARES["threads"] * seconds_limit)
+    if busy is not None and busy > BUSY:
+        threads = hardware.cores_usable  # what the others leave says nothing about how many are best without them
+    else:
+        threads = _modest(thread_speeds, lambda speed: speed.threads).threads
+    card_speeds = () if hardware.card is None else _card_speeds(short.candles, _SHARES["threads"] * seconds_limit)
     batch_speeds = _batch_speeds(candles, threads, _SHARES["batches"] * seconds_limit)
     length_speeds = _length_speeds(candles, threads, _SHARES["lengths"] * seconds_limit)
-    book_speeds = _book_speeds(candles[:SHORT_BARS], threads, batch_speeds, _SHARES["books"] * seconds_limit, folder)
+    book_speeds = _book_speeds(candles[:SHORT_BARS], threads, batch_speeds, _SHARES["books"] * seconds_limit, place)
+    before = time.perf_counter()
     loading_seconds = _loading_seconds()
-    sampler_speeds = _sampler_speeds(deadline)
+    sampler_speeds = _sampler_speeds(deadline + time.perf_counter() - before)
     batch_size = _modest([speed for speed in batch_speeds if speed.bars == SHORT_BARS], lambda speed: speed.rows).rows
-    best = min(speed.best_nanoseconds for speed in thread_speeds)
     return HardwareProfile(
         schema_version=1,
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -444,10 +487,10 @@ def measure_hardware(seconds_limit: float = 10.0, folder: Path | None = None) ->
         book_speeds=book_speeds,
         sampler_speeds=sampler_speeds,
         loading_seconds=loading_seconds,
-        card_speed=card_speed,
+        card_speeds=card_speeds,
         threads=threads,
         batch_size=batch_size,
-        backend="cuda" if card_speed is not None and card_speed.best_nanoseconds < best else "threads",
+        backend="threads" if _card_wins_from(card_speeds, thread_speeds, batch_speeds) is None else "cuda",
     )
 
 
@@ -455,6 +498,21 @@ def _modest(speeds: Sequence[Any], size: Callable[[Any], int]) -> Any:
     """The smallest of those that are as good as the best, judged by their best rounds: other programs only add time."""
     best = min(speed.best_nanoseconds for speed in speeds)
     return min((speed for speed in speeds if speed.best_nanoseconds <= best * (1.0 + _ALIKE)), key=size)
+
+
+def _card_wins_from(
+    cards: Sequence[ThreadSpeed], threads: Sequence[ThreadSpeed], batches: Sequence[BatchSpeed]
+) -> int | None:
+    """Fewest rows from which on the card beats all threads, at that number and at every larger one."""
+    best = min(speed.best_nanoseconds for speed in threads)
+    fewest = None
+    for card in sorted(cards, key=lambda speed: -speed.rows):
+        known = [speed for speed in batches if (speed.rows, speed.bars) == (card.rows, card.bars)]
+        seconds = known[0].kernel.fastest if known else best * card.rows * card.bars / 1e9
+        if card.kernel.fastest >= seconds:
+            break
+        fewest = card.rows
+    return fewest
 
 
 def _timed(work: Callable[[], object], patience: float) -> Timing:
@@ -496,35 +554,32 @@ def _thread_speeds(sweeper: Sweeper, cores: int, patience: float) -> tuple[Threa
     return tuple(found)
 
 
-def _card_speed(sweeper: Sweeper, patience: float) -> ThreadSpeed:
+def _card_speeds(candles: Candles, patience: float) -> tuple[ThreadSpeed, ...]:
     """The kernel on the card, from arrays in memory to summaries in memory."""
     space = _joint_box()
-    run = sweeper.start(space.columns(_points(space, CARD_ROWS, 1)))
-    planned = run.planned
-    assert planned is not None
-    summaries, states = np.zeros(CARD_ROWS, SUMMARY), fresh_states(CARD_ROWS)
-
-    def work() -> None:
-        simulate_rows_on_gpu(
-            sweeper.prepared.market, planned.lines, planned.plans, planned.event_bars, planned.event_codes,
-            planned.plan_of_row, run.params, sweeper.bars, summaries, states, True,
-        )  # fmt: skip
-
-    return ThreadSpeed(0, CARD_ROWS, sweeper.bars, _timed(work, patience))
+    sweeper = Sweeper(candles, EmaRsiAtr(), 0.1, check_lookahead=False, on_gpu=True)
+    found = []
+    for rows in CARD_ROWS:
+        run = sweeper.start(space.columns(_points(space, rows, 1)))
+        timing = _timed(lambda: sweeper.advance(run, sweeper.bars, keep=False), patience / len(CARD_ROWS))  # noqa: B023
+        found.append(ThreadSpeed(0, rows, sweeper.bars, timing))
+    return tuple(found)
 
 
 def _batch_speeds(candles: Candles, threads: int, patience: float) -> tuple[BatchSpeed, ...]:
     found = []
-    space = _joint_box()
-    share = patience / len(BATCH_SIZES) / 4.0  # two lengths, two parts
+    space, thresholds = _joint_box(), Space(EmaRsiAtr(), "7.2", width=_WIDTH)
+    share = patience / len(BATCH_SIZES) / 6.0  # two lengths, three parts
     for bars in (SHORT_BARS, LONG_BARS):
         sweeper = Sweeper(candles[:bars], EmaRsiAtr(), 0.1, workers=threads, check_lookahead=False)
         for rows in BATCH_SIZES:
             columns = space.columns(_points(space, rows, rows))
             planning = _timed(lambda: sweeper.start(columns), share)  # noqa: B023
+            alike = thresholds.columns(_points(thresholds, rows, rows))
+            same_periods = _timed(lambda: sweeper.start(alike), share)  # noqa: B023
             run = sweeper.start(columns)
             kernel = _timed(lambda: sweeper.advance(run, sweeper.bars, keep=False), share)  # noqa: B023
-            found.append(BatchSpeed(rows, bars, planning, kernel))
+            found.append(BatchSpeed(rows, bars, planning, same_periods, kernel))
     return tuple(found)
 
 
@@ -552,19 +607,14 @@ def _length_speeds(candles: Candles, threads: int, patience: float) -> tuple[Len
 
 
 def _book_speeds(
-    candles: Candles, threads: int, batches: Sequence[BatchSpeed], patience: float, folder: Path | None
+    candles: Candles, threads: int, batches: Sequence[BatchSpeed], patience: float, place: Path
 ) -> tuple[BookSpeed, ...]:
     """Whole evaluations, recorded, less what plans and kernel are known to cost."""
     space = _joint_box()
     origin = Origin("hardware", "joint", "RANDOM", 0, "sharpe_ratio")
     sweeper = Sweeper(candles, EmaRsiAtr(), 0.1, workers=threads, check_lookahead=False)
     found = []
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory(prefix=".barwise-", dir=folder) as place,
-        Ledger(Path(place) / "ledger.sqlite") as ledger,
-    ):
+    with Ledger(place / "ledger.sqlite") as ledger:
         evaluator = Evaluator(sweeper, Objective.of("sharpe_ratio"), _LEVELS, ledger, max(BATCH_SIZES))
         seeds = itertools.count(1)  # points of an earlier round would be answered from the record
         for rows in _BOOK_ROWS:
@@ -586,10 +636,13 @@ def _loading_seconds() -> dict[str, float]:
             [sys.executable, "-c", code],
             env=environment, capture_output=True, text=True, check=True, timeout=_LOADING_TIMEOUT_S,
         )  # fmt: skip
-    except (OSError, subprocess.SubprocessError) as error:
-        logger.warning("the start of a first search could not be timed, and is not part of the estimates: %s", error)
+        return {name: max(0.0, float(seconds)) for name, seconds in json.loads(done.stdout).items()}
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
+        logger.warning(
+            "the start of a first search could not be timed, and is not part of the estimates: %s", *reason[-1:] or [""]
+        )
         return dict.fromkeys(MEASURED_SAMPLERS, 0.0)
-    return {name: max(0.0, float(seconds)) for name, seconds in json.loads(done.stdout).items()}
 
 
 def _tell_first_searches() -> None:
@@ -679,15 +732,16 @@ class Estimate(NamedTuple):
 
 
 def estimate_of(
-    profile: HardwareProfile, search: OptimizationProfile, *, bars: int, sampler: str = "TPE", first: bool = True
+    profile: HardwareProfile, config: OptimizationConfig, *, bars: int, joint: bool = False, first: bool = True
 ) -> Estimate:
-    """How long the three stages of FAST, BALANCED or THOROUGH will take, with their usual settings; see `estimate`."""
-    times = AUTO_TRIALS if canonical_name(sampler) == "AUTO" else 1
+    """How long the optimization of a configuration will take, all its stages or the joint one; see `estimate`."""
+    stages: tuple[Stage, ...] = ("joint",) if joint else STAGES
     return estimate(
         profile,
         bars=bars,
-        sampler=sampler,
-        trials_by_stage=[times * planned_trials(search, stage) for stage in STAGES],
+        sampler=config.optuna_sampler,
+        trials_by_stage=[trials_of(config, stage) for stage in stages],
+        levels=config.fidelity_levels if config.multi_fidelity else (1.0,),
         first=first,
     )
 
@@ -710,7 +764,8 @@ def estimate(
     Args:
         bars: Signal bars of the data.
         sampler: One that is timed, TPE or AUTO.
-        trials_by_stage: Trials of each stage; with AUTO ten times the profile's.
+        trials_by_stage: Trials of each stage, the one that searches the periods first; with AUTO ten times the
+            profile's.
         levels: Shares of the bars per rung; (1.0,) without multi-fidelity.
         neighbours: Rows around the result that are run at the end; 0 where the result is not asked for.
         first: Whether it is the first search of its process, which loads what the next ones find loaded.
@@ -731,10 +786,12 @@ def estimate(
     preparation = _over_bars([(length.bars, length.preparation.fastest) for length in lengths], bars)
     preparation += backtest * (len(trials_by_stage) + 3)
     thinking = planning = kernel = books = 0.0
-    for trials in trials_by_stage:
+    for stage, trials in enumerate(trials_by_stage):
         seconds, batches = _search(profile, name, trials)
         batch = trials / batches
         plans, rungs = _rows_seconds(profile.batch_speeds, batch, bars, levels)
+        if stage:  # only the first searches the periods
+            plans = _batch_seconds(profile.batch_speeds, "same_periods", batch, bars)
         thinking += seconds
         planning += batches * plans
         kernel += batches * rungs
@@ -766,7 +823,10 @@ def _batch_seconds(speeds: Sequence[BatchSpeed], part: str, rows: float, bars: f
         for size in sizes
     ]
     # More rows never take less time; where they seem to, it was the noise of a busy machine.
-    return _along([float(size) for size in sizes], np.maximum.accumulate(by_size).tolist(), rows)
+    places, values = [float(size) for size in sizes], np.maximum.accumulate(by_size).tolist()
+    if part == "kernel":  # fewer rows than were timed: no rows take no time, where plans have their lines to make
+        places, values = [0.0, *places], [0.0, *values]
+    return _along(places, values, rows)
 
 
 def _over_bars(known: Sequence[tuple[int, float]], bars: float) -> float:

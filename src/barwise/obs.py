@@ -60,8 +60,8 @@ _ROOT: Final = "barwise"
 _DEFAULT_FILE: Final = "backtest_engine.log"
 _FILE_OF_PART: Final = {
     "barwise.exchange": "exchange_manager.log",
-    "barwise.optimize": "optimization_engine.log",
-    "barwise.validate": "optimization_engine.log",
+    "barwise.optimizer": "optimization_engine.log",
+    "barwise.validation": "optimization_engine.log",
     "barwise.hardware": "optimization_engine.log",
 }
 _ERROR_FILE: Final = "error.log"

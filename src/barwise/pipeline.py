@@ -3,7 +3,7 @@
     3  input       what to test: market, span, quantity            choose_market
     4  strategy    with which rules, costs and capital             choose_rules
     5  baseline    candles, and one backtest over them             fetch_candles, run_baseline
-    9  report      the same numbers as files                       barwise.report.write_report
+    9  report      the same numbers as files, and the manifest     write_run
 
 `barwise backtest` and `barwise run` go through the same functions, so both mean the same by the same options. A stage
 reads nothing but its arguments, so its output can be stored under a key made of them.
@@ -11,6 +11,7 @@ reads nothing but its arguments, so its output can be stored under a key made of
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -26,8 +27,9 @@ from barwise.data.synthetic import sample_symbols
 from barwise.engine import backtest
 from barwise.errors import CheckpointError, ConfigError, DataError, did_you_mean
 from barwise.exchange.manager import VENUES, ExchangeManager, known_venue, span_ms
-from barwise.optimize.evaluation import record_run
-from barwise.optimize.ledger import Ledger
+from barwise.manifest import Origin, describe_run, manifest_path, portable, strategy_reference, write_manifest
+from barwise.optimizer.evaluation import record_run
+from barwise.optimizer.ledger import Ledger
 from barwise.report import ReportFiles, write_report
 from barwise.result import BacktestResult
 from barwise.strategy.base import Strategy
@@ -193,7 +195,12 @@ def run_main_job(settings: RunSettings, home: Path, emit: Callable[[StageDone], 
         describe_result,
     )
     put_on_record(result, inputs, market.quantity, home)
-    files = stage("9", "report", lambda: write_report(result, home), lambda files: str(files.html.name))
+    files = stage(
+        "9",
+        "report",
+        lambda: write_run(result, settings, market, inputs, home),
+        lambda files: str(files.html.name),
+    )
     return MainJob(result, files, tuple(done))
 
 
@@ -372,6 +379,47 @@ def put_on_record(result: BacktestResult, inputs: Inputs, quantity: float, home:
             record_run(ledger, result, quantity, detail=inputs.detail, funding=inputs.funding)
     except CheckpointError as error:
         logger.warning("this backtest is not on record in the trial ledger: %s", error.message)
+
+
+def write_run(result: BacktestResult, settings: RunSettings, market: Market, inputs: Inputs, home: Path) -> ReportFiles:
+    """Stage 9: the report, and beside it the manifest that `barwise verify` reads.
+
+    Raises:
+        DataError: A file cannot be written; none of this run is left behind.
+    """
+    files = write_report(result, home)
+    path = manifest_path(files.json)
+    try:
+        write_manifest(
+            describe_run(result, origin_of(settings, market, home), detail=inputs.detail, funding=inputs.funding), path
+        )
+    except DataError:
+        for written in vars(files).values():
+            with suppress(OSError):
+                written.unlink()
+        raise
+    return files
+
+
+def origin_of(settings: RunSettings, market: Market, home: Path) -> Origin:
+    """How the inputs of these settings can be had again, told without the folders of this computer."""
+
+    def named(path: Path | None) -> str | None:
+        return None if path is None else portable(path, home)
+
+    return Origin(
+        exchange=market.exchange,
+        symbol=market.symbol,
+        timeframe=None if market.timeframe is None else str(market.timeframe),
+        start=market.start,
+        end=market.end,
+        quantity=market.quantity,
+        candle_file=named(market.candle_file),
+        detail=settings.detail,
+        detail_file=named(settings.detail_file),
+        funding_file=named(settings.funding_file),
+        strategy=strategy_reference(settings.strategy, home),
+    )
 
 
 def describe_rules(rules: Rules) -> str:

@@ -17,8 +17,9 @@ import numpy as np
 from barwise.backends import Backend, checked_workers
 from barwise.config import ExecutionConfig
 from barwise.core import metrics
+from barwise.core.curve import bar_returns
 from barwise.core.figures import YEAR_MS
-from barwise.core.kernel import simulate_rows
+from barwise.core.kernel import simulate, simulate_rows
 from barwise.core.layout import (
     NO_EVENT,
     NO_RECORDS,
@@ -26,6 +27,7 @@ from barwise.core.layout import (
     SUMMARY,
     FloatArray,
     IntArray,
+    Orders,
     RecordArray,
     event_codes,
     fresh_states,
@@ -232,6 +234,11 @@ class Sweeper:
         if self._backend is not None:
             starts = np.zeros(n_rows, np.int64)
             return Run(columns, first, None, None, starts, np.zeros(n_rows, SUMMARY), fresh_states(n_rows))
+        return self._planned(columns, first)
+
+    def _planned(self, columns: Mapping[str, Any], first: int | None) -> "Run":
+        """A run whose rows are planned in this process."""
+        n_rows = len(next(iter(columns.values())))
         signal = self.strategy.signal_parameters()
         rules = {name: column for name, column in columns.items() if name not in signal}
         varied = {name: column for name, column in columns.items() if name in signal}
@@ -277,6 +284,40 @@ class Sweeper:
                 run.summaries[rows], run.states[rows] = summaries, states
         self._simulate(run.planned, plan_of_row, params, summaries, states, stop, True)
         return summaries
+
+    def bar_returns(self, columns: Mapping[str, Any], trade_from: int | None = None, stop: int | None = None) -> Any:
+        """Bar returns of many rows, float32 [rows, bars], 0 while flat and before a row's own first bar.
+
+        Args:
+            columns: As in `sweep`.
+            trade_from: First signal bar; None = the earliest first bar of the rows, and each row's own within.
+            stop: One past the last signal bar; None = all.
+        """
+        n_rows, stop = len(next(iter(columns.values()))), self.bars if stop is None else stop
+        found: list[FloatArray] = []
+        for at in range(0, n_rows, BATCH):
+            run = self._planned({name: column[at : at + BATCH] for name, column in columns.items()}, trade_from)
+            found += [self._returns_of(run, row, stop) for row in range(run.starts.size)]
+        longest = max(series.size for series in found)
+        returns = np.zeros((n_rows, longest), np.float32)
+        for row, series in enumerate(found):
+            returns[row, longest - series.size :] = series
+        return returns
+
+    def _returns_of(self, run: "Run", row: int, stop: int) -> FloatArray:
+        """Bar returns of one row from its first bar on."""
+        assert run.planned is not None
+        assert run.params is not None
+        planned, plan = run.planned, run.planned.plans[run.planned.plan_of_row[row]]
+        events = slice(plan["first_event"], plan["first_event"] + plan["events"])
+        anchor, vwap, risk = (planned.lines[plan[f"{name}_line"]] for name in ("anchor", "vwap", "risk"))
+        orders = Orders(planned.event_bars[events], planned.event_codes[events], anchor, vwap, risk)
+        first = int(run.starts[row])
+        equity, low_mark = np.empty(stop - first), np.empty(stop - first)
+        records = NO_RECORDS._replace(equity=equity, low_mark=low_mark)
+        summary, state = np.zeros(1, SUMMARY), fresh_states(1)
+        simulate(self.prepared.market, orders, run.params[row], first, stop, records, summary[0], state[0], True)
+        return bar_returns(equity, self.execution.initial_capital)
 
     def result(self, columns: Mapping[str, Any], summaries: RecordArray, starts: IntArray, stop: int) -> SweepResult:
         """Summaries with what their metrics are annualised with, as if the data ended at signal bar `stop`."""

@@ -27,6 +27,7 @@ from barwise.cli.optimize import optimize
 from barwise.cli.options import Home, use_home
 from barwise.cli.profile import profile
 from barwise.cli.venues import exchanges, fetch
+from barwise.cli.verify import verify
 from barwise.errors import BarwiseError, did_you_mean
 from barwise.obs import close_logging, home_folder, redact
 
@@ -65,6 +66,7 @@ app.command("exchanges")(exchanges)
 app.command("login")(login)
 app.command("doctor")(doctor)
 app.command("profile")(profile)
+app.command("verify")(verify)
 app.add_typer(data, name="data")
 
 

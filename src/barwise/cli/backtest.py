@@ -91,7 +91,6 @@ def backtest(
         check_lookahead=lookahead_check,
     )
     from barwise import pipeline
-    from barwise.report import write_report
 
     market, rules = pipeline.choose_market(wanted), pipeline.choose_rules(wanted)
     inputs = pipeline.fetch_inputs(wanted, market)
@@ -99,7 +98,7 @@ def backtest(
         logger.warning("these candles name no exchange, so no fees are charged; --exchange or --set taker_fee= does.")
     result = pipeline.run_baseline(inputs, rules, market.quantity, check_lookahead=wanted.check_lookahead)
     pipeline.put_on_record(result, inputs, market.quantity, session.home)
-    files = write_report(result, session.home) if report else None
+    files = pipeline.write_run(result, wanted, market, inputs, session.home) if report else None
     session.document(result.to_dict() | {"files": _file_names(files)})
     _print_result(session, result, files)
 

@@ -26,12 +26,13 @@ from barwise.cli.options import (
 from barwise.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from barwise.optimize.engine import OptimizationResult
-    from barwise.optimize.search import Progress
+    from barwise.optimizer.engine import OptimizationResult
+    from barwise.optimizer.search import Progress
 
 logger = logging.getLogger(__name__)
 
 _INTERRUPTED = 130
+_PROFILES = ("FAST", "BALANCED", "THOROUGH")
 _STAGES = ("all", "joint", "7.1", "7.2", "7.3")
 
 
@@ -53,7 +54,7 @@ def optimize(
         str, typer.Option("--sampler", metavar="NAME", help="TPE, AUTO, CMA-ES, QMC, RANDOM, GRID, NSGA-II, ...")
     ] = "TPE",
     stage: Annotated[
-        str, typer.Option("--stage", metavar="NAME", help="all three, one of 7.1 7.2 7.3, or joint: all at once.")
+        str, typer.Option("--stage", metavar="NAME", help="all (7.1, 7.2, 7.3), one of them, or joint: all at once.")
     ] = "all",
     objective: Annotated[
         list[str] | None, typer.Option("--objective", metavar="NAME", help="What to maximise; repeat for several.")
@@ -102,6 +103,11 @@ def optimize(
     data/ledger.sqlite; a search that was stopped goes on from there when the same command is given again.
     """
     session = Session.begin(home, json, quiet)
+    if profile.upper() not in _PROFILES:
+        raise ConfigError(
+            f"{profile} is not a profile.{did_you_mean(profile.upper(), _PROFILES)}",
+            hint=f"use {', '.join(_PROFILES)}.",
+        )
     if stage not in _STAGES:
         raise ConfigError(f"{stage} is not a stage.{did_you_mean(stage, _STAGES)}", hint=f"use {', '.join(_STAGES)}.")
     wanted = run_settings(
@@ -119,7 +125,7 @@ def optimize(
     )
     from barwise import pipeline
     from barwise.config import OptimizationConfig
-    from barwise.optimize.engine import OptimizationEngine
+    from barwise.optimizer.engine import OptimizationEngine
 
     config = OptimizationConfig(
         profile=profile.upper(),
@@ -178,7 +184,7 @@ def _parsed_ranges(texts: list[str] | None) -> dict[str, tuple[float, float]]:
 
 def _finish(session: Session, result: "OptimizationResult", *, report: bool, study: Path | None) -> None:
     """Write what was asked for, and say what was found."""
-    from barwise.optimize.saving import optimization_document, save_studies
+    from barwise.optimizer.saving import optimization_document, save_studies
     from barwise.report.optimization import write_optimization
     from barwise.report.optimization_terminal import print_optimization
 
@@ -226,36 +232,36 @@ def _told(progress: "Progress") -> str:
     best = "none yet" if progress.best is None else f"{progress.best:,.3f}"
     return (
         f"{progress.stage}  {progress.done:,}/{progress.total:,} trials, {progress.pruned:,} pruned, best "
-        f"{progress.objective} {best}, {progress.bars_per_second / 1e6:,.1f} M bars/s"
+        f"{progress.objective} {best}, {_speed(progress)}"
     )
+
+
+def _speed(progress: "Progress") -> str:
+    """Bars per second, or where the answers come from when nothing has to be run."""
+    return f"{progress.bars_per_second / 1e6:,.1f} M bars/s" if progress.bars else "all from the record"
 
 
 @contextmanager
 def _bar() -> Iterator["Callable[[Progress], None]"]:
     """A bar per stage on stderr, with the best so far and the time left."""
     from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
     columns: tuple[Any, ...] = (
-        TextColumn("stage {task.fields[stage]:<5}"),
-        BarColumn(),
-        TextColumn("{task.completed:,.0f}/{task.total:,.0f}  {task.fields[text]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[stage]:<5}"),
+        BarColumn(bar_width=16),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f} {task.fields[text]}"),
+        TimeRemainingColumn(compact=True),
     )
     with Bars(*columns, console=Console(stderr=True), transient=False) as bars:
         tasks: dict[str, Any] = {}
 
         def tell(progress: "Progress") -> None:
             best = "none yet" if progress.best is None else f"{progress.best:,.3f}"
-            text = (
-                f"pruned {progress.pruned:,}  best {progress.objective} {best}  "
-                f"{progress.bars_per_second / 1e6:,.1f} M bars/s"
-            )
+            text = f"best {best}  {progress.pruned:,} pruned  {_speed(progress)}"
             if progress.stage not in tasks:
                 tasks[progress.stage] = bars.add_task("", total=progress.total, stage=progress.stage, text=text)
-            bars.update(tasks[progress.stage], completed=progress.done, text=text)
+            bars.update(tasks[progress.stage], completed=progress.done, total=progress.total, text=text)
 
         yield tell

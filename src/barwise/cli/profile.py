@@ -19,7 +19,6 @@ logger = logging.getLogger(__name__)
 # A quarter of hourly bars, and six years of them.
 _BARS = (2_136, 52_560)
 _SAMPLERS = ("TPE", "AUTO")
-_BUSY = 0.5
 
 
 def profile(
@@ -39,7 +38,7 @@ def profile(
     """
     session = Session.begin(home, json, quiet)
     settings_of("profile", settings, {})
-    from barwise.hardware import FILE_NAME, load_profile, measure_hardware, save_profile
+    from barwise.hardware import BUSY, FILE_NAME, load_profile, measure_hardware, save_profile
 
     path = session.home / "data" / FILE_NAME
     found = None if again else load_profile(path)
@@ -48,7 +47,7 @@ def profile(
         logger.info("timing this computer; that takes some 15 seconds")
         found = measure_hardware(folder=path.parent)
         save_profile(found, path)
-    if found.busy is not None and found.busy > _BUSY:
+    if found.busy is not None and found.busy > BUSY:
         logger.warning(
             "other programs kept %.0f %% of the cores busy when this was timed: times and estimates may be too long. "
             "Run barwise profile --again when they are done.",
@@ -70,13 +69,13 @@ def _content(found: "HardwareProfile") -> Any:
 
 
 def _estimates(found: "HardwareProfile", lengths: tuple[int, ...]) -> Iterator[dict[str, Any]]:
-    from barwise.config import OptimizationProfile
+    from barwise.config import OptimizationConfig, OptimizationProfile
     from barwise.hardware import estimate_of
 
     for bars in lengths:
         for sampler in _SAMPLERS:
             for search in OptimizationProfile:
-                estimate = estimate_of(found, search, bars=bars, sampler=sampler)
+                estimate = estimate_of(found, OptimizationConfig(profile=search, optuna_sampler=sampler), bars=bars)
                 yield {
                     "bars": bars,
                     "sampler": sampler,
@@ -92,6 +91,8 @@ def _print(session: Session, found: "HardwareProfile", lengths: tuple[int, ...])
     console = session.console()
     for part in (_machine(found), _threads(found), _batches(found), _chosen(found), _searches(found, lengths)):
         console.print(Padding(part, (0, 1, 1, 1), expand=False), highlight=False, markup=False)
+    loading = ", ".join(f"{name} {_time(seconds)}" for name, seconds in found.loading_seconds.items())
+    session.say(f" Once per process, part of every estimate, for loading: {loading}.")
 
 
 def _machine(found: "HardwareProfile") -> "RenderableType":
@@ -129,11 +130,10 @@ def _card(hardware: "Hardware") -> str:
 
 def _threads(found: "HardwareProfile") -> "RenderableType":
     first = found.thread_speeds[0]
-    table = _plain_table(f"The kernel alone, {first.rows:,} rows x {first.bars:,} bars")
-    for name in ("threads", "ns per bar and row", "fastest .. slowest", "backtests per s", "speed-up"):
+    table = _plain_table(f"Kernel, ns per bar and row ({first.rows:,} rows, {first.bars:,} bars)")
+    for name in ("threads", "ns", "fastest .. slowest", "backtests per s", "speed-up"):
         table.add_column(name, justify="right")
-    cards = () if found.card_speed is None else (found.card_speed,)
-    for speed in (*found.thread_speeds, *cards):
+    for speed in (*found.thread_speeds, *found.card_speeds):
         unit = speed.rows * speed.bars / 1e9
         table.add_row(
             str(speed.threads) if speed.threads else f"card, {speed.rows:,} rows",
@@ -166,16 +166,16 @@ def _chosen(found: "HardwareProfile") -> "RenderableType":
 
     threads = f"{found.threads} thread{'s' if found.threads > 1 else ''}"
     why = ""
-    if found.card_speed is not None:
-        won = "faster" if found.backend == "cuda" else "no faster"
-        why = f" (the card is {won} than all threads)"
+    if found.card_speeds:
+        fewest = found.card_wins_from
+        why = " (the card is slower)" if fewest is None else f" from {fewest:,} rows on"
     line = Text("Chosen     ", "bold")
     line.append(f"{threads}, {found.batch_size:,} rows at a time, backend {found.backend}{why}", "")
     return line
 
 
 def _searches(found: "HardwareProfile", lengths: tuple[int, ...]) -> "RenderableType":
-    table = _plain_table("Estimated time of an optimization, and of it the sampler's own")
+    table = _plain_table("Time of an optimization (of it the sampler's own)")
     table.add_column("")
     for bars in lengths:
         for sampler in _SAMPLERS:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from barwise.data.files import write_atomically
 from barwise.errors import DataError
-from barwise.optimize.insight import Importance, state_names
-from barwise.optimize.plateau import KEEPS
-from barwise.optimize.saving import file_stem, optimization_document
-from barwise.optimize.trials import StageResult
+from barwise.optimizer.insight import Importance, state_names
+from barwise.optimizer.plateau import KEEPS
+from barwise.optimizer.saving import file_stem, optimization_document
+from barwise.optimizer.trials import StageResult
 from barwise.report import statements
 from barwise.report.cells import Cell, alignment_rules, data_table, money_result, signed
 from barwise.report.charts import Chart
@@ -33,14 +33,12 @@ from barwise.report.optimization_charts import (
     slices_note,
     told,
 )
-from barwise.report.page import _NO_SCRIPT, _asset, _figure, _hash_source, _section
-from barwise.report.sections import _card
+from barwise.report.page import NO_SCRIPT, asset, figure_block, hash_source, section
+from barwise.report.sections import card
 from barwise.report.text import NOT_AVAILABLE, counted, duration, moment, money, number, percent, price, words
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
-    from barwise.optimize.engine import OptimizationResult
+    from barwise.optimizer.engine import OptimizationResult
 
 _MOST_RANKED = 20
 _ROLES = " ".join(f"--{role}: {colour};" for role, colour in ROLES.items())
@@ -102,9 +100,9 @@ def optimization_page(
 def _document(title: str, body: Markup, charts: Sequence[Chart]) -> str:
     """A page that carries all it needs and may load and run nothing else."""
     drawing = (package_files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8")
-    own_script = _asset("page.js")
+    own_script = asset("page.js")
     policy = (
-        f"default-src 'none'; script-src {_hash_source(drawing)} {_hash_source(own_script)}; "
+        f"default-src 'none'; script-src {hash_source(drawing)} {hash_source(own_script)}; "
         "style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
     head = element(
@@ -114,7 +112,7 @@ def _document(title: str, body: Markup, charts: Sequence[Chart]) -> str:
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
         element("title", title),
-        element("style", Markup(_asset("page.css") + alignment_rules() + _STYLE)),
+        element("style", Markup(asset("page.css") + alignment_rules() + _STYLE)),
     )
     figures = {chart.name: chart.to_dict() for chart in charts}
     scripts = (
@@ -171,51 +169,51 @@ def _main(result: "OptimizationResult", charts: OptimizationCharts, versions: Ma
     """The sections in the order of reading: what came out, how far to trust it, how it was found, all the rest."""
     plateau = [element("p", _plateau_sentence(result))]
     if charts.plateau is not None:
-        plateau.append(_figure(charts.plateau, tall=True))
+        plateau.append(figure_block(charts.plateau, tall=True))
     return [
-        _section(
+        section(
             "Result",
             _cards(result),
             *(element("p", f"{note[:1].upper()}{note[1:]}") for note in result.notes),
             element("p", _LIMITS, class_="limits muted"),
-            element("noscript", _NO_SCRIPT),
+            element("noscript", NO_SCRIPT),
             _comparison_table(result),
         ),
-        _section("Parameters", _parameter_table(result)),
-        _section("Search", _figure(charts.history, tall=True), _stage_table(result)),
-        _section("Plateau", *plateau),
+        section("Parameters", _parameter_table(result)),
+        section("Search", figure_block(charts.history, tall=True), _stage_table(result)),
+        section("Plateau", *plateau),
         *(_stage_section(stage, drawn) for stage, drawn in zip(result.stages, charts.stages, strict=True)),
-        _section("Reproducing this", _reproduction_table(result, versions)),
+        section("Reproducing this", _reproduction_table(result, versions)),
     ]
 
 
 def _stage_section(stage: StageResult, charts: StageCharts) -> Markup:
     heading = _HEADINGS.get(stage.stage, stage.stage)
     if not stage.space.dimensions:
-        return _section(heading, element("p", "This stage had nothing to search."))
+        return section(heading, element("p", "This stage had nothing to search."))
     parts: list[Markup] = []
     if charts.pareto is not None:
-        parts.append(_figure(charts.pareto))
+        parts.append(figure_block(charts.pareto))
     if charts.ranking is not None:
-        parts += [element("p", _NOISE, class_="limits"), _figure(charts.ranking)]
+        parts += [element("p", _NOISE, class_="limits"), figure_block(charts.ranking)]
     else:
         reason = f"No importance of parameters is shown: {charts.importance.reason}."
         parts.append(element("p", reason, class_="limits muted"))
     if charts.parallel is not None:
-        parts.append(_figure(charts.parallel, tall=len(stage.space.names) >= MOST_LEVEL_AXES))
+        parts.append(figure_block(charts.parallel, tall=len(stage.space.names) >= MOST_LEVEL_AXES))
     if charts.pairs:
         parts += [
             element("h4", "Pairs of the most important parameters"),
             element("p", _pairs_note(stage, charts), class_="muted"),
-            element("div", *(_figure(chart) for chart in charts.pairs), class_="small-charts"),
+            element("div", *(figure_block(chart) for chart in charts.pairs), class_="small-charts"),
         ]
     if charts.slices:
         parts += [
             element("h4", "Every parameter by itself"),
             element("p", slices_note(stage), class_="muted"),
-            element("div", *(_figure(chart) for chart in charts.slices), class_="small-charts slices"),
+            element("div", *(figure_block(chart) for chart in charts.slices), class_="small-charts slices"),
         ]
-    return _section(heading, *parts, element("h4", "Best trials"), _ranked_table(stage))
+    return section(heading, *parts, element("h4", "Best trials"), _ranked_table(stage))
 
 
 _HEADINGS = {
@@ -276,7 +274,7 @@ def _cards(result: "OptimizationResult") -> Markup:
         ("Trials", f"{trials:,}", f"{pruned:,} given up early, {duplicates:,} answered from the record"),
         ("Time", _seconds(result.seconds), f"{percent(share, 0)} of the bars of full evaluations"),
     )
-    return element("dl", *(_card(*card) for card in found), class_="cards")
+    return element("dl", *(card(*shown) for shown in found), class_="cards")
 
 
 def _seconds(seconds: float) -> str:
@@ -406,6 +404,8 @@ def _plateau_sentence(result: "OptimizationResult") -> str:
     plateau, name = result.plateau, result.stages[0].objective.names[0]
     if plateau is None:
         return "Nothing was searched, so there is no neighbourhood."
+    if plateau.undefined == len(plateau.points):
+        return f"None of {counted(plateau.undefined, 'neighbour')} has a value: no trade, or a broken guard."
     sign = -1.0 if result.stages[0].objective.directions[0] == "minimize" else 1.0
 
     def shown(value: float | None) -> str:
@@ -505,118 +505,3 @@ def _importance_dict(found: Importance) -> dict[str, Any]:
         "trials": found.used,
         "reason": found.reason or None,
     }
-
-
-# -- Terminal ----------------------------------------------------------------------------------------------------------
-
-
-def print_optimization(result: "OptimizationResult", console: "Console") -> None:
-    """Print the summary of one optimization; 80 columns are enough.
-
-    Args:
-        result: What to print.
-        console: A rich console; its width and colours are respected.
-    """
-    from rich.padding import Padding
-
-    for part in (_identity(result), _headline(result), _lines(result)):
-        console.print(Padding(part, (0, 1, 1, 1), expand=False), highlight=False, markup=False)
-
-
-def _identity(result: "OptimizationResult") -> "RenderableType":
-    from rich.text import Text
-
-    best = result.best
-    facts = (
-        (statements.market_name(best), "bold"),
-        ("SYNTHETIC" if best.candles.synthetic else "", "bold reverse"),
-        (best.candles.exchange, ""),
-        (statements.span(best), ""),
-        (statements.bars_and_gaps(best), ""),
-        (statements.strategy_name(best), ""),
-        ("INTERRUPTED" if result.interrupted else "", "bold reverse"),
-    )
-    return Text("  ").join(Text(text, style) for text, style in facts if text)
-
-
-def _headline(result: "OptimizationResult") -> "RenderableType":
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("")
-    table.add_column("baseline", justify="right")
-    table.add_column("optimized", justify="right")
-    sides = (result.baseline, result.best)
-
-    def row(name: str, *texts: str) -> None:
-        table.add_row(name, *(Text(text) for text in texts))
-
-    objective = result.stages[0].objective.names[0] if result.stages else ""
-    if objective not in _HEADLINE:
-        values = (result.stages[0].base_value, result.stages[-1].best_value) if result.stages else ()
-        row(words(objective), *(told(objective, value) for value in values))
-    row("net result", *(money(side.net_pnl, signed=True) for side in sides))
-    row("return", *(percent(side.total_return, signed=True) for side in sides))
-    row("Sharpe", *(number(side.metrics["sharpe_ratio"]) for side in sides))
-    row("max drawdown", *(percent(side.max_drawdown) for side in sides))
-    row("trades / win rate", *(f"{side.total_trades:,} / {percent(side.metrics['win_rate'], 0)}" for side in sides))
-    row("fees + slippage", *(money(-side.metrics["fees"] - side.metrics["slippage"], signed=True) for side in sides))
-    return table
-
-
-_HEADLINE = frozenset({"", "net_pnl", "total_return", "sharpe_ratio", "max_drawdown", "total_trades", "win_rate"})
-
-
-def _lines(result: "OptimizationResult") -> "RenderableType":
-    from rich.table import Table
-    from rich.text import Text
-
-    facts = [
-        ("Changed", _changes(result), ""),
-        *((f"Stage {stage.stage}".replace("Stage joint", "Search"), _stage_line(stage), "") for stage in result.stages),
-        ("Plateau", _plateau_line(result), ""),
-        ("Luck", _luck_line(result), ""),
-        *(("Note", note, "yellow") for note in result.notes),
-        ("Limits", _LIMITS, "dim"),
-    ]
-    table = Table.grid(padding=(0, 1, 0, 0))
-    table.add_column(width=10)
-    table.add_column()
-    for label, text, style in facts:
-        table.add_row(Text(label, "bold"), Text(text, style))
-    return table
-
-
-def _changes(result: "OptimizationResult") -> str:
-    before = result.baseline.strategy
-    changes = (
-        f"{name} {price(float(getattr(before, name)))} -> {price(float(value))}"
-        for name, value in result.best_params.items()
-    )
-    return ", ".join(changes) or "nothing: no trial was better than the baseline"
-
-
-def _stage_line(stage: StageResult) -> str:
-    name = stage.objective.names[0]
-    return (
-        f"{words(name)} {told(name, stage.base_value)} -> {told(name, stage.best_value)}   {stage.sampler}, "
-        f"{counted(len(stage.trials), 'trial')}, {stage.pruned:,} given up early, {_seconds(stage.seconds)}"
-    )
-
-
-def _plateau_line(result: "OptimizationResult") -> str:
-    plateau = result.plateau
-    if plateau is None:
-        return "nothing was searched"
-    if plateau.kept is None:
-        return f"not known: {plateau.reason}"
-    kept, around = percent(100.0 * plateau.kept, 0), counted(len(plateau.points), "neighbour")
-    return f"{kept} of {around} one step away keep {100.0 * KEEPS:.0f} % of the objective"
-
-
-def _luck_line(result: "OptimizationResult") -> str:
-    return (
-        f"the best of {counted(result.n_trials, 'configuration')} on record reaches Sharpe {number(result.luck_line)} "
-        "over this span by luck alone"
-    )

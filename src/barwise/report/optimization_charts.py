@@ -17,7 +17,7 @@ import numpy as np
 
 from barwise.core.layout import FloatArray, IntArray
 from barwise.errors import ConfigError
-from barwise.optimize.insight import (
+from barwise.optimizer.insight import (
     History,
     Importance,
     PairMap,
@@ -30,15 +30,15 @@ from barwise.optimize.insight import (
     state_names,
     usable,
 )
-from barwise.optimize.plateau import KEEPS, Plateau
-from barwise.optimize.trials import StageResult
+from barwise.optimizer.plateau import KEEPS, Plateau
+from barwise.optimizer.trials import StageResult
 from barwise.report.charts import Chart, Trace, compact
 from barwise.report.text import counted, money, number, percent, price, words
 
 if TYPE_CHECKING:
     import plotly.graph_objects
 
-    from barwise.optimize.engine import OptimizationResult
+    from barwise.optimizer.engine import OptimizationResult
 
 MOST_POINTS = 5_000  # of the history; slices are smaller, and there are more of them
 _MOST_SLICE_POINTS = 1_000
@@ -396,7 +396,9 @@ def parallel_chart(stage: StageResult) -> Chart | None:
     if drawn < ranked.size:
         notes.append(f"{drawn:,} of {ranked.size:,} trials are drawn, evenly spread in each group by rank.")
     if left:
-        notes.append(f"{counted(left, 'trial')} given up early or without a value {'is' if left == 1 else 'are'} not.")
+        notes.append(
+            f"{counted(left, 'trial')} given up early or without a value {'is' if left == 1 else 'are'} not drawn."
+        )
     title = f"Where the best of {counted(ranked.size, 'trial')} lie"
     return Chart(f"parallel-{_identifier(stage)}", title, " ".join(notes), data, layout)
 
@@ -521,8 +523,8 @@ def pareto_chart(stage: StageResult) -> Chart | None:
 
 
 def plateau_chart(plateau: Plateau, stage: StageResult) -> Chart | None:
-    """What one step down and one step up in each parameter leaves of the objective; None without neighbours."""
-    if not len(plateau.points):
+    """What one step down and one step up in each parameter leaves of the objective; None where there is no value."""
+    if plateau.undefined == len(plateau.points):
         return None
     name = stage.objective.names[0]
     sign = -1.0 if stage.objective.directions[0] == "minimize" else 1.0

@@ -7,9 +7,12 @@ from barwise.report.text import counted, money, number, percent, words
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from barwise.optimize.engine import OptimizationResult
+    from barwise.optimizer.engine import OptimizationResult
 
 _LABEL_WIDTH = 10
+_MOST_OF_FRONT = 10
+# Objectives that have a line of their own in any case.
+_SHOWN = frozenset({"net_pnl", "sharpe_ratio", "max_drawdown", "total_trades"})
 
 
 def print_optimization(result: "OptimizationResult", console: "Console") -> None:
@@ -29,8 +32,8 @@ def luck_sentence(result: "OptimizationResult") -> str:
     """How the best Sharpe ratio stands to what the best of so many trials shows by luck alone."""
     found, luck = result.best.sharpe_ratio, result.luck_line
     told = (
-        f"the best of {result.n_trials:,} trials on these candles is expected to show a Sharpe ratio of {number(luck)} "
-        f"by luck alone; this one shows {number(found)}"
+        f"{result.n_trials:,} configurations were tried on these candles, neighbours and earlier runs counted; the "
+        f"best of so many is expected to show a Sharpe ratio of {number(luck)} by luck alone; this one shows {number(found)}"
     )
     if found <= luck:
         return f"{told}: no more than luck. Walk it forward before you believe it."
@@ -85,7 +88,7 @@ def _stages(result: "OptimizationResult") -> "RenderableType":
         share = stage.trials.bars.sum() / max(1, stage.full_bars)
         table.add_row(
             stage.stage,
-            f"{len(stage.trials):,}",
+            f"{stage.tried:,}",
             f"{stage.pruned:,}",
             percent(100.0 * share, 0),
             number(stage.base_value, 3),
@@ -107,7 +110,10 @@ def _before_and_after(result: "OptimizationResult") -> "RenderableType":
         ("trades", f"{before.total_trades:,}", f"{after.total_trades:,}"),
     ]
     for name, value in result.best_params.items():
-        rows.append((words(name), _setting(getattr(before.strategy, name)), _setting(value)))
+        rows.append((name, _setting(getattr(before.strategy, name)), _setting(value)))
+    if result.stages and (objective := result.stages[0].objective.names[0]) not in _SHOWN:
+        values = (result.stages[0].base_value, result.stages[-1].best_value)
+        rows.insert(0, (words(objective), *(number(value) for value in values)))  # type: ignore[arg-type]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("")
     table.add_column("before", justify="right")
@@ -122,6 +128,14 @@ def _lines(result: "OptimizationResult") -> "RenderableType":
     from rich.text import Text
 
     facts = [
+        (
+            "",
+            "NO RESULT: no trial keeps the guards"
+            if result.stages[-1].trials.violation[result.stages[-1].chosen] > 0.0
+            else "",
+            "bold red",
+        ),
+        ("Front", _front(result), ""),
         ("Luck", luck_sentence(result), "yellow" if result.best.sharpe_ratio <= result.luck_line else ""),
         ("Plateau", plateau_sentence(result), ""),
         *(("Note", note, "yellow") for note in result.notes),
@@ -134,6 +148,22 @@ def _lines(result: "OptimizationResult") -> "RenderableType":
         if text:
             table.add_row(Text(label, "bold"), Text(text, style))
     return table
+
+
+def _broken(result: "OptimizationResult") -> bool:
+    """Whether the chosen trial breaks a guard."""
+    stage = result.stages[-1]
+    return bool(stage.trials.violation[stage.chosen] > 0.0)
+
+
+def _front(result: "OptimizationResult") -> str:
+    """The Pareto front of the last stage, where there are several objectives."""
+    stage = result.stages[-1]
+    points = stage.front()
+    return "\n".join(
+        ", ".join(f"{words(name)} {number(float(point[name]))}" for name in stage.objective.names)
+        for point in points[:_MOST_OF_FRONT]
+    )
 
 
 def _setting(value: Any) -> str:

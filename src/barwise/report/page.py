@@ -21,9 +21,7 @@ from barwise.report.text import moment, money
 if TYPE_CHECKING:
     from barwise.result import BacktestResult
 
-_NO_SCRIPT = (
-    "The charts need JavaScript, which is switched off here. Every figure in the tables is complete without it."
-)
+NO_SCRIPT = "The charts need JavaScript, which is switched off here. Every figure in the tables is complete without it."
 
 
 def render_page(
@@ -43,9 +41,9 @@ def render_page(
         drawn += [cost_chart(result), distribution_chart(result), excursion_chart(result)]
     charts = {chart.name: chart for chart in drawn}
     drawing = (package_files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8")
-    own_script, style = (_asset(name) for name in ("page.js", "page.css"))
+    own_script, style = (asset(name) for name in ("page.js", "page.css"))
     policy = (
-        f"default-src 'none'; script-src {_hash_source(drawing)} {_hash_source(own_script)}; "
+        f"default-src 'none'; script-src {hash_source(drawing)} {hash_source(own_script)}; "
         "style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
     head = element(
@@ -70,11 +68,13 @@ def render_page(
     return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A file of this package as text."""
     return (package_files("barwise.report") / name).read_text("utf-8")
 
 
-def _hash_source(script: str) -> str:
+def hash_source(script: str) -> str:
+    """What a content security policy calls one inline script."""
     return f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
 
 
@@ -120,32 +120,33 @@ def _main(result: "BacktestResult", charts: Mapping[str, Chart], versions: Mappi
     trades = [sections.no_trades()]
     if result.trades:
         trades = [
-            element("div", _figure(charts["distribution"]), _figure(charts["excursions"]), class_="pair"),
-            element("div", _figure(charts["costs"]), sections.exits_table(result), class_="pair"),
+            element("div", figure_block(charts["distribution"]), figure_block(charts["excursions"]), class_="pair"),
+            element("div", figure_block(charts["costs"]), sections.exits_table(result), class_="pair"),
         ]
     return [
-        _section(
-            "Result", sections.cards(result), sections.band(result), sections.limits(), element("noscript", _NO_SCRIPT)
+        section(
+            "Result", sections.cards(result), sections.band(result), sections.limits(), element("noscript", NO_SCRIPT)
         ),
-        _section("Equity", _figure(charts["equity"], tall=True), sections.monthly_table(result)),
-        _section("Price and trades", _figure(charts["candles"], tall=True)),
-        _section("What the trades made", *trades),
-        _section("Fills", sections.tier_table(result), sections.missed_table(result)),
-        _section("Trades", sections.trades_table(result)),
-        _section("All metrics", appendix.metrics_table(result)),
-        _section("Data", appendix.audit_table(result)),
-        _section("Settings", appendix.parameter_tables(result)),
-        _section("Fees", appendix.fees_table(result)),
-        _section("Reproducing this", appendix.reproduction_table(result, versions)),
+        section("Equity", figure_block(charts["equity"], tall=True), sections.monthly_table(result)),
+        section("Price and trades", figure_block(charts["candles"], tall=True)),
+        section("What the trades made", *trades),
+        section("Fills", sections.tier_table(result), sections.missed_table(result)),
+        section("Trades", sections.trades_table(result)),
+        section("All metrics", appendix.metrics_table(result)),
+        section("Data", appendix.audit_table(result)),
+        section("Settings", appendix.parameter_tables(result)),
+        section("Fees", appendix.fees_table(result)),
+        section("Reproducing this", appendix.reproduction_table(result, versions)),
     ]
 
 
-def _section(heading: str, *content: Markup) -> Markup:
+def section(heading: str, *content: Markup) -> Markup:
+    """A section with its heading, which can be linked to."""
     identifier = heading.lower().replace(" ", "-")
     return element("section", element("h2", heading, id=identifier), *content, aria_labelledby=identifier)
 
 
-def _figure(chart: Chart, *, tall: bool = False) -> Markup:
+def figure_block(chart: Chart, *, tall: bool = False) -> Markup:
     """A chart with its message as heading; to a screen reader the drawing is one image of that name."""
     return element(
         "figure",

@@ -65,10 +65,11 @@ def cards(result: "BacktestResult") -> Markup:
         ),
         ("Exposure", percent(metrics["exposure"]), "of the bars in a position"),
     )
-    return element("dl", *(_card(*card) for card in found), class_="cards")
+    return element("dl", *(card(*shown) for shown in found), class_="cards")
 
 
-def _card(name: str, value: str, beside: str) -> Markup:
+def card(name: str, value: str, beside: str) -> Markup:
+    """One figure with its name above and what it is compared with below."""
     kind = f"value {value.kind}" if isinstance(value, Cell) else "value"
     return element(
         "div",

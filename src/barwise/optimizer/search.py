@@ -16,13 +16,13 @@ import numpy as np
 from barwise.config import OptimizationConfig, OptimizationProfile
 from barwise.core.layout import FloatArray
 from barwise.errors import BacktestError, DataError
-from barwise.optimize.evaluation import Evaluator
-from barwise.optimize.ledger import Origin
-from barwise.optimize.plateau import most_robust
-from barwise.optimize.sampler import Sampler, Told
-from barwise.optimize.samplers import canonical_name, open_sampler
-from barwise.optimize.space import STAGES, Space, Stage
-from barwise.optimize.trials import StageResult, Trials
+from barwise.optimizer.evaluation import Evaluator
+from barwise.optimizer.ledger import Origin
+from barwise.optimizer.plateau import most_robust
+from barwise.optimizer.sampler import Sampler, Told
+from barwise.optimizer.samplers import canonical_name, open_sampler
+from barwise.optimizer.space import STAGES, Space, Stage
+from barwise.optimizer.trials import StageResult, Trials
 from barwise.strategy.base import Strategy
 from barwise.sweeping import Sweeper
 
@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 AUTO_TRIALS = 10
 # Stage 7.3 has four small integers to search; a third of the trials see nearly all of them.
 _SHARE_OF_TIMEOUTS = 1.0 / 3.0
+# Tier timeouts change few fills each: on a third of the bars whole groups of trials tie, and the better half is a coin.
+_NEVER_HALVED = ("7.3",)
 # Trials of a graphics card that the processor runs again: the last digits can change no more than their order.
 _SCORED_AGAIN = 50
 
@@ -136,6 +138,11 @@ def search_stage(
         notes=tuple(notes),
     )
     _replay(evaluator, result)
+    logger.info(
+        "stage %s: %d trials, %d pruned, %s %.4f -> %.4f", stage, result.tried, result.pruned,
+        evaluator.objective.names[0], result.base_value, result.best_value,
+        extra={"run": run, "stage": stage, "seconds": result.seconds},
+    )  # fmt: skip
     return result
 
 
@@ -195,6 +202,8 @@ class _Search:
             made = self._step(sampler, total - done)
             if not made:
                 self.notes.append(f"stage {stage} has tried all there is: {done:,} trials.")
+                if tell is not None and done:
+                    tell(self._progress(done, done))
                 return
             done += made
             if tell is not None:
@@ -206,7 +215,7 @@ class _Search:
             asked = sampler.ask(min(left, sampler.batch))
         if not len(asked):
             return 0
-        batch = self._keep(self._space.valid(asked), halve=True)
+        batch = self._keep(self._space.valid(asked), halve=self._origin.stage not in _NEVER_HALVED)
         with self._sampling():
             sampler.tell(Told(batch.points, batch.values, batch.violation, batch.steps, batch.complete))
         return len(batch)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from barwise.core.layout import BoolArray, FloatArray, IntArray, RecordArray
-from barwise.optimize.objective import Objective, order, pareto_front
-from barwise.optimize.space import Space
+from barwise.optimizer.objective import Objective, order, pareto_front
+from barwise.optimizer.space import Space
 from barwise.strategy.base import Strategy
 
 if TYPE_CHECKING:
@@ -130,6 +130,11 @@ class StageResult(Mapping[str, Any]):
         return float(self.trials.reported[0, 0])
 
     @property
+    def tried(self) -> int:
+        """Trials of the sampler, the base not counted."""
+        return len(self.trials) - 1
+
+    @property
     def pruned(self) -> int:
         """Trials given up before the last rung."""
         return int((~self.trials.complete).sum())
@@ -160,7 +165,7 @@ class StageResult(Mapping[str, Any]):
             "base_value": self.base_value,
             "best_sharpe": float(self.trials.sharpe[self.chosen]),
             "best_params": dict(self.best_params),
-            "num_trials": len(self.trials),
+            "num_trials": self.tried,
             "pruned": self.pruned,
             "duplicates": self.duplicates,
             "bars_share": float(self.trials.bars.sum()) / max(1, self.full_bars),
@@ -182,14 +187,16 @@ class StageResult(Mapping[str, Any]):
         return len(self._figures)
 
     def frame(self) -> "polars.DataFrame":
-        """One row per trial: its parameters, objectives, state, and what it cost."""
+        """One row per trial: its parameters, objectives, state, and what it cost.
+
+        Where a parameter of the strategy (or the user's function) has the name of another column, that one is called
+        trial_<name>.
+        """
         import polars
 
         trials = self.trials
-        columns: dict[str, Any] = {"trial": np.arange(len(trials)), "stage": [self.stage] * len(trials)}
-        columns |= self.space.columns(trials.points)
-        columns |= {name: trials.reported[:, at] for at, name in enumerate(self.objective.names)}
-        columns |= {
+        theirs = {*type(self.space.strategy).model_fields, *(self.objective.names if self.objective.function else ())}
+        ours: dict[str, Any] = {
             "state": np.where(trials.complete, np.where(trials.violation > 0.0, "infeasible", "complete"), "pruned"),
             "violation": trials.violation,
             "sharpe_ratio": trials.sharpe,
@@ -200,4 +207,13 @@ class StageResult(Mapping[str, Any]):
             "batch": trials.batch,
             "seconds": trials.seconds,
         }
-        return polars.DataFrame(columns)
+
+        def named(columns: dict[str, Any]) -> dict[str, Any]:
+            return {f"trial_{name}" if name in theirs else name: values for name, values in columns.items()}
+
+        return polars.DataFrame(
+            named({"trial": np.arange(len(trials)), "stage": [self.stage] * len(trials)})
+            | self.space.columns(trials.points)
+            | {name: trials.reported[:, at] for at, name in enumerate(self.objective.names)}
+            | named(ours)
+        )

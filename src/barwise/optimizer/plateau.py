@@ -14,8 +14,8 @@ import numpy as np
 
 from barwise.core.layout import FloatArray
 from barwise.errors import ConfigError
-from barwise.optimize.space import Space
-from barwise.optimize.trials import Trials
+from barwise.optimizer.space import Space
+from barwise.optimizer.trials import Trials
 
 # A neighbour keeps the objective when this share of it is left.
 KEEPS = 0.8
@@ -55,7 +55,9 @@ class Plateau:
         """Why there is no `kept`, or ""."""
         if not len(self.points):
             return "the point has no valid neighbour"
-        return "" if self.value > 0.0 else f"{100.0 * KEEPS:.0f} % of an objective that is not above zero means nothing"
+        share = f"{100.0 * KEEPS:.0f} %"
+        nothing = f"{share} of an objective that is not above zero, or of which less is better, means nothing"
+        return "" if self.value > 0.0 else nothing
 
     @property
     def kept(self) -> float | None:

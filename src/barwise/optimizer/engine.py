@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import NormalDist
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,24 +24,23 @@ from barwise.data.candles import Candles
 from barwise.engine import checked_strategy
 from barwise.errors import ConfigError
 from barwise.obs import home_folder
-from barwise.optimize.evaluation import Evaluator, replay
-from barwise.optimize.ledger import DataSet, Ledger, Origin
-from barwise.optimize.objective import Objective
-from barwise.optimize.plateau import Plateau, measure_plateau
-from barwise.optimize.samplers import canonical_name
-from barwise.optimize.saving import OptimizationFiles, save_optimization
-from barwise.optimize.search import Progress, neighbour_values, search_stage
-from barwise.optimize.space import STAGES, Space, Stage
-from barwise.optimize.trials import StageResult
+from barwise.optimizer.evaluation import Evaluator, replay
+from barwise.optimizer.ledger import DataSet, Ledger, Origin
+from barwise.optimizer.objective import Objective
+from barwise.optimizer.plateau import Plateau, measure_plateau
+from barwise.optimizer.samplers import canonical_name
+from barwise.optimizer.saving import OptimizationFiles, save_optimization
+from barwise.optimizer.search import Progress, neighbour_values, search_stage
+from barwise.optimizer.space import STAGES, Space, Stage
+from barwise.optimizer.trials import StageResult
 from barwise.result import BacktestResult
+from barwise.stats.sharpe import expected_maximum
 from barwise.strategy.base import Strategy
 from barwise.sweeping import Sweeper
 from barwise.timeframe import Timeframe
 
 if TYPE_CHECKING:
     import polars
-
-_EULER = 0.5772156649015329
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +53,7 @@ class OptimizationResult:
         stages: In the order they were run.
         baseline, best: Plain backtests of the strategy it started from and of the one it ended with.
         strategy: The strategy it ended with.
-        plateau: The neighbourhood of that strategy; None where nothing was searched.
+        plateau: The neighbourhood of that strategy; None where nothing was searched or Ctrl-C ended the search.
         n_trials: Distinct configurations on record for these candles, this search and all before it.
         luck_line: Sharpe ratio that the best of so many trials is expected to have by luck alone over this span.
         seconds: Wall time of all stages.
@@ -176,7 +174,14 @@ class OptimizationEngine:
             check_lookahead=check_lookahead, backend=self._backend, on_gpu=config.backend == "cuda",
         )  # fmt: skip
         levels = config.fidelity_levels if config.multi_fidelity else (1.0,)
-        self._evaluator = Evaluator(self._sweeper, self.objective, levels, self._ledger, config.batch_size)
+        self._evaluator = Evaluator(
+            self._sweeper,
+            self.objective,
+            levels,
+            self._ledger,
+            config.batch_size,
+            min_rung_trades=config.min_rung_trades,
+        )
         self.stages: list[StageResult] = []
 
     @property
@@ -220,7 +225,16 @@ class OptimizationEngine:
         return stages[-1]
 
     def result(self) -> OptimizationResult:
-        """Everything so far, with the chosen strategy replayed by a plain backtest and its neighbourhood measured."""
+        """Everything so far, with the chosen strategy replayed by a plain backtest and its neighbourhood measured.
+
+        Raises:
+            ConfigError: No stage has been run yet.
+        """
+        if not self.stages:
+            raise ConfigError(
+                "there is no result yet: no stage has been run.",
+                hint="call optimize_stage_7_1() or another stage first.",
+            )
         started = perf_counter()
         best = replay(self._sweeper, self.get_final_config())
         plateau = self._plateau()
@@ -235,14 +249,14 @@ class OptimizationEngine:
             strategy=self.get_final_config(),
             plateau=plateau,
             n_trials=n_trials,
-            luck_line=expected_best_of_noise(n_trials) / math.sqrt(years),
+            luck_line=expected_maximum(max(1, n_trials)) / math.sqrt(years),
             seconds=sum(stage.seconds for stage in self.stages) + perf_counter() - started,
             interrupted=any(stage.interrupted for stage in self.stages),
             notes=tuple(dict.fromkeys(note for stage in self.stages for note in stage.notes)),
         )
 
     def save_results(self, folder: Path | None = None) -> OptimizationFiles:
-        """Write everything so far as JSON and its trials as CSV; see `barwise.optimize.saving`."""
+        """Write everything so far as JSON and its trials as CSV; see `barwise.optimizer.saving`."""
         return save_optimization(self.result(), folder)
 
     def close(self) -> None:
@@ -258,8 +272,8 @@ class OptimizationEngine:
         self.close()
 
     def _plateau(self) -> Plateau | None:
-        if not self.stages:
-            return None
+        if self.stages[-1].interrupted:
+            return None  # who pressed Ctrl-C does not wait for hundreds of neighbours
         config = self.config
         space = Space(self.get_final_config(), "joint", width=config.profile.width, fixed=config.fixed)
         last = self.stages[-1]
@@ -271,17 +285,6 @@ class OptimizationEngine:
             return neighbour_values(self._evaluator, space, points, origin)
 
         return measure_plateau(around, space, space.base, float(last.trials.values[last.chosen, 0]))
-
-
-def expected_best_of_noise(trials: int) -> float:
-    """Expected maximum of `trials` standard normal numbers, 0 for one (Bailey & Lopez de Prado 2014, eq. 1).
-
-    Times 1/sqrt(years) it is the annual Sharpe ratio to expect from the best of so many strategies that have no edge.
-    """
-    if trials <= 1:
-        return 0.0
-    quantile = NormalDist().inv_cdf
-    return (1.0 - _EULER) * quantile(1.0 - 1.0 / trials) + _EULER * quantile(1.0 - 1.0 / (trials * math.e))
 
 
 def _checked_config(config: Any) -> OptimizationConfig:

@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from barwise.core.layout import BoolArray, FloatArray, IntArray
 from barwise.errors import ConfigError, did_you_mean
-from barwise.optimize.trials import StageResult, Trials
+from barwise.optimizer.trials import StageResult, Trials
+from barwise.stats.sharpe import expected_maximum
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -29,19 +29,6 @@ _EULER = 0.5772156649015329
 _MOST_TRIALS: dict[str, int] = {"ped-anova": 500, "fanova": 300}
 _LEAST_TRIALS = 20
 _WHISKER = (0.1, 0.9)
-
-
-def expected_maximum(count: int) -> float:
-    """Expected highest of `count` independent standard normal numbers; 0 for one.
-
-    Source:
-        Bailey & Lopez de Prado (2014), The Deflated Sharpe Ratio, eq. 1: an approximation for large counts, 2 % too
-        high at 10 and 1 % at 100.
-    """
-    if count <= 1:
-        return 0.0
-    below = NormalDist().inv_cdf
-    return -(1.0 - _EULER) * below(1.0 / count) - _EULER * below(1.0 / (count * math.e))
 
 
 def state_names(trials: Trials) -> list[str]:

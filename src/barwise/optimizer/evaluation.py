@@ -10,9 +10,10 @@ that is killed and started again asks the same questions, gets the same answers,
 import hashlib
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,10 @@ from barwise.core.layout import SUMMARY, BoolArray, FloatArray, IntArray, Record
 from barwise.costs import FeeSchedule
 from barwise.data.candles import Candles
 from barwise.engine import BacktestEngine
-from barwise.optimize.ledger import Context, DataSet, Known, Ledger, Origin, Rows, configuration_keys
-from barwise.optimize.objective import Objective, order
-from barwise.optimize.space import Space
-from barwise.optimize.trials import Trials
+from barwise.optimizer.ledger import Context, DataSet, Known, Ledger, Origin, Rows, configuration_keys
+from barwise.optimizer.objective import Objective, order
+from barwise.optimizer.space import Space
+from barwise.optimizer.trials import Trials
 from barwise.result import BacktestResult
 from barwise.strategy.base import Strategy
 from barwise.sweeping import Run, Sweeper
@@ -48,8 +49,11 @@ class Evaluator:
         batch_size: Rows simulated at a time, at most; bounds memory and changes nothing else.
         span: (first, stop) signal bars, to search in a part of the candles with all bars before it as warm-up; None =
             from each row's own warm-up to the last bar.
+        min_rung_trades: Rungs on which the sweeper's own strategy would have fewer trades are left out: a handful of
+            trades ranks nothing, and where trades are few the bars are soon run.
 
     Attributes:
+        levels: Shares of the bars per rung that are left.
         known: What is on record for these candles, rules and costs.
         first_bar: Where the rungs begin: the span's first bar, or the first one the sweeper's own strategy may use.
         stop: One past the last signal bar.
@@ -66,6 +70,7 @@ class Evaluator:
         ledger: Ledger | None,
         batch_size: int,
         span: tuple[int, int] | None = None,
+        min_rung_trades: int = 0,
     ) -> None:
         self.sweeper = sweeper
         self.objective = objective
@@ -84,8 +89,11 @@ class Evaluator:
         self.parameter_values = _ParameterValues(sweeper.strategy)
         self.trade_from = sweeper.trade_from if span is None else span[0]
         self.stop = sweeper.bars if span is None else span[1]
-        own_start = self.trade_from is None
-        self.first_bar = replay(sweeper, sweeper.strategy).trade_from if own_start else int(self.trade_from or 0)
+        base = self.replayed(sweeper.strategy)
+        self.first_bar = base.trade_from
+        self.levels = tuple(
+            share for share in self.levels if share == 1.0 or share * base.total_trades >= min_rung_trades
+        )
 
     def evaluate(self, space: Space, points: FloatArray, origin: Origin, *, halve: bool = True) -> Trials:
         """Trials of a batch of valid points, in its order; equal points are simulated once.
@@ -101,9 +109,9 @@ class Evaluator:
         levels = self.levels if halve and len(first_rows) >= _LEAST_TO_HALVE else (1.0,)
         stops = self._stops(levels)
         alive: IntArray = np.arange(len(first_rows))
-        for at, (share, stop) in enumerate(zip(levels, stops, strict=True)):
+        for at, share in enumerate(levels):
             last = at == len(levels) - 1
-            judged = batch.judge(alive, at + len(self.levels) - len(levels), share, stop, keep=not last)
+            judged = batch.judge(alive, at + len(self.levels) - len(levels), share, stops[at:])
             if not last:
                 alive = _better_half(batch, alive, judged)
         if self._ledger is not None:
@@ -154,16 +162,25 @@ class _Batch:
         self.complete = np.zeros(n, np.bool_)
         self.fresh: list[tuple[IntArray, int, RecordArray, IntArray, Mapping[str, Any], FloatArray]] = []
 
-    def judge(self, rows: IntArray, rung: int, share: float, stop: int, *, keep: bool) -> BoolArray:
-        """Take rows to a rung and score them there; which of them were scored (a row may start too late for it)."""
-        owner, whole = self.owner, stop == self.owner.stop
+    def judge(self, rows: IntArray, rung: int, share: float, stops: Sequence[int]) -> BoolArray:
+        """Take rows to a rung and score them there; which of them were scored (a row may start too late for it).
+
+        Args:
+            rows: Those that are alive.
+            rung, share: Which rung, and its share of the bars.
+            stops: The bar it ends at, and those of the rungs after it.
+        """
+        owner, stop = self.owner, stops[0]
+        whole = len(stops) == 1
         found, first, summaries = owner.known.get([self.keys[row] for row in rows], stop)
         if owner.objective.function is not None:
             found = np.zeros(len(rows), np.bool_)  # the record has no results to ask a function about
         self.starts[rows[found]] = first[found]
         missing = np.flatnonzero(~found)
+        if not whole:
+            missing = missing[~self._too_late(rows[missing], stops)]
         if missing.size:
-            summaries[missing] = self._advance(rows[missing], stop, keep)
+            summaries[missing] = self._advance(rows[missing], stop, keep=not whole)
         scored: BoolArray = found | whole | (self.starts[rows] <= stop - _LEAST_BARS)
         there, summaries = rows[scored], summaries[scored]
         result = owner.sweeper.result({}, summaries, self.starts[there], stop)
@@ -221,17 +238,31 @@ class _Batch:
             for piece in pieces
         ]
         for piece, run in self.runs:
-            self.starts[piece] = run.starts
+            if run.planned is not None:
+                self.starts[piece] = run.starts
 
-    def _advance(self, rows: IntArray, stop: int, keep: bool) -> RecordArray:
+    def _too_late(self, rows: IntArray, stops: Sequence[int]) -> BoolArray:
+        """Which rows are known to start too late for the first of these stops: they pass it, and need not be run."""
+        known = self.owner.known
+        for stop in stops[1:]:
+            found, first, _ = known.get([self.keys[row] for row in rows], stop)
+            self.starts[rows[found]] = first[found]
+        late: BoolArray = self.starts[rows] > stops[0] - _LEAST_BARS
+        if not late.all():
+            self._begin()
+            late = self.starts[rows] > stops[0] - _LEAST_BARS
+        return late
+
+    def _advance(self, rows: IntArray, stop: int, *, keep: bool) -> RecordArray:
         self._begin()
         assert self.runs is not None
         found = np.empty(rows.size, SUMMARY)
         for piece, run in self.runs:
             mine = np.flatnonzero((rows >= piece.start) & (rows < piece.stop))
             if mine.size:
-                found[mine] = self.owner.sweeper.advance(run, stop, rows[mine] - piece.start, keep)
-                self.starts[piece] = run.starts  # another backend plans only now
+                own = rows[mine] - piece.start
+                found[mine] = self.owner.sweeper.advance(run, stop, own, keep)
+                self.starts[rows[mine]] = run.starts[own]  # another backend plans only now
         self.bars[rows] += np.maximum(0, stop - np.maximum(self.reached[rows], self.starts[rows]))
         if keep:
             self.reached[rows] = stop
@@ -251,17 +282,22 @@ _RECORDED = ("total_trades", "net_pnl", "sharpe_ratio", "max_drawdown")
 
 
 def replay(
-    sweeper: Sweeper, strategy: Strategy, trade_from: int | None = None, stop: int | None = None
+    sweeper: Sweeper,
+    strategy: Strategy,
+    trade_from: int | None = None,
+    stop: int | None = None,
+    execution: ExecutionConfig | None = None,
 ) -> BacktestResult:
     """The plain backtest of one configuration on the sweeper's candles.
 
     Args:
         trade_from: First signal bar whose signal may be used; None = the sweeper's own.
         stop: One past the last signal bar; None = all.
+        execution: Other costs or capital than the sweeper's.
     """
     candles = sweeper.candles if stop is None or stop == sweeper.bars else sweeper.candles[:stop]
     return BacktestEngine(
-        candles, strategy, sweeper.quantity, execution=sweeper.execution, detail=sweeper.detail,
+        candles, strategy, sweeper.quantity, execution=execution or sweeper.execution, detail=sweeper.detail,
         funding=sweeper.funding, trade_from=sweeper.trade_from if trade_from is None else trade_from,
         check_lookahead=False,
     ).run()  # fmt: skip
@@ -387,15 +423,75 @@ def record_run(
 
 
 def source_digest(kind: type) -> str:
-    """Hash of the file a strategy is written in, or of its own source where there is no file; "" where neither is."""
+    """Hash of what a strategy does: the files its own classes are written in, and the code of their methods.
+
+    The code is there for classes without a file (typed into a notebook, made by a function): with it go the constants
+    and the functions of the same module that it uses, and the values a function around it gave it. What is imported
+    from other modules is not followed.
+    """
+    parts: list[str] = []
+    for own in kind.__mro__:
+        if own not in Strategy.__mro__:
+            parts.append(_source_text(own))
+            for name, member in sorted(vars(own).items()):
+                parts.append(name)
+                parts.extend(_what_it_does(member, own.__module__, set()))
+    return _digest("\n".join(parts))
+
+
+def _source_text(kind: type) -> str:
     try:
         file = inspect.getsourcefile(kind)
         if file is not None and Path(file).is_file():
-            return _digest(Path(file).read_text(encoding="utf-8"))
-        return _digest(inspect.getsource(kind))
+            return Path(file).read_text(encoding="utf-8")
+        return inspect.getsource(kind)
     except (OSError, TypeError):
         return ""
 
 
+def _what_it_does(member: Any, module: str, seen: set[int]) -> Iterator[str]:
+    """A value as texts that are the same in every process: plain values, and functions by their code."""
+    for wrapper in ("__func__", "fget", "wrapped"):
+        member = getattr(member, wrapper, member)
+    if isinstance(member, (bool, int, float, str, bytes, type(None))):
+        yield repr(member)
+    elif isinstance(member, (tuple, frozenset)):
+        # A set has another order in every process.
+        texts = ["\n".join(_what_it_does(item, module, seen)) for item in member]
+        yield from texts if isinstance(member, tuple) else sorted(texts)
+    elif isinstance(member, np.ndarray) and member.dtype.kind in "biuf":
+        yield f"{member.dtype} {member.shape} {member.tolist()}"
+    elif isinstance(member, CodeType):
+        yield member.co_code.hex()
+        yield from member.co_names
+        yield from _what_it_does(member.co_consts, module, seen)
+    elif isinstance(member, FunctionType) and member.__module__ == module and id(member) not in seen:
+        seen.add(id(member))
+        yield from _what_it_does(member.__code__, module, seen)
+        inside = inspect.getclosurevars(member)
+        for name, value in sorted({**inside.globals, **inside.nonlocals}.items()):
+            yield name
+            yield from _what_it_does(value, module, seen)
+        yield from _what_it_does(member.__defaults__, module, seen)
+
+
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def parameter_columns(home: Strategy, configurations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Configurations as the columns a sweep takes: whatever numbers differ from those of the sweep's own strategy.
+
+    Args:
+        home: The sweep's own strategy.
+        configurations: All parameters by name, one mapping each; at least one.
+    """
+    columns = {}
+    for name in type(home).model_fields:
+        values = [configuration[name] for configuration in configurations]
+        if _number(getattr(home, name)) is not None and any(value != getattr(home, name) for value in values):
+            columns[name] = np.array(values)
+    if not columns:
+        name = next(name for name in type(home).model_fields if _number(getattr(home, name)) is not None)
+        columns[name] = np.full(len(configurations), getattr(home, name))
+    return columns

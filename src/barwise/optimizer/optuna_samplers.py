@@ -9,7 +9,6 @@ instead, a method would stay ignorant of the place it had asked about and ask ag
 would miss members of their generation.
 """
 
-import importlib
 import math
 import re
 import warnings
@@ -22,9 +21,9 @@ import numpy as np
 
 from barwise.core.layout import BoolArray, FloatArray, IntArray
 from barwise.errors import ConfigError
-from barwise.optimize.sampler import Told
-from barwise.optimize.samplers import sobol_points
-from barwise.optimize.space import Space
+from barwise.optimizer.sampler import Told
+from barwise.optimizer.samplers import sobol_points
+from barwise.optimizer.space import Space
 
 if TYPE_CHECKING:
     import optuna
@@ -131,7 +130,8 @@ class ScikitSampler:
     batch = _GP_BATCH
 
     def __init__(self, space: Space, seed: int) -> None:
-        skopt = importlib.import_module("skopt")  # by name, because it ships no types
+        import skopt
+
         optimizer_seed, start_seed = _two_seeds(seed)
         startup = _gp_startup(len(space.dimensions))
         self._start = sobol_points(space, startup, start_seed)

@@ -12,8 +12,8 @@ import numpy as np
 
 from barwise.core.layout import FloatArray, IntArray
 from barwise.errors import ConfigError, did_you_mean
-from barwise.optimize.sampler import Sampler, Told
-from barwise.optimize.space import Space
+from barwise.optimizer.sampler import Sampler, Told
+from barwise.optimizer.space import Space
 
 SAMPLERS: tuple[str, ...] = ("AUTO", "TPE", "CMA-ES", "QMC", "RANDOM", "GRID", "NSGA-II", "NSGA-III", "GP", "SKOPT")
 
@@ -84,7 +84,7 @@ def open_sampler(name: str, space: Space, seed: int, objectives: int, trials: in
                 f"the sampler {name} needs {module}, which is not installed.", hint=f"pip install 'barwise[{extra}]'"
             )
     if name == "AUTO":
-        from barwise.optimize.batch_search import BatchSearch
+        from barwise.optimizer.batch_search import BatchSearch
 
         return BatchSearch(space, seed, trials)
     if name == "RANDOM":
@@ -93,7 +93,7 @@ def open_sampler(name: str, space: Space, seed: int, objectives: int, trials: in
         return SobolSampler(space, seed)
     if name == "GRID":
         return GridSampler(space, seed, trials)
-    from barwise.optimize.optuna_samplers import OptunaSampler, ScikitSampler
+    from barwise.optimizer.optuna_samplers import OptunaSampler, ScikitSampler
 
     if name == "SKOPT":
         return ScikitSampler(space, seed)

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from barwise.core.layout import BoolArray, FloatArray
-from barwise.optimize.objective import order
-from barwise.optimize.sampler import Told
-from barwise.optimize.space import Space
+from barwise.optimizer.objective import order
+from barwise.optimizer.sampler import Told
+from barwise.optimizer.space import Space
 
 # The search works in this many batches: the start, and generations around the elite.
 _GENERATIONS = 6

@@ -1,6 +1,7 @@
 """What an optimization leaves on disk: one JSON document with everything it concluded, and its trials as CSV."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from barwise.data.files import write_atomically
 from barwise.obs import home_folder
 
 if TYPE_CHECKING:
-    from barwise.optimize.engine import OptimizationResult
-    from barwise.optimize.trials import StageResult
+    from barwise.optimizer.engine import OptimizationResult
+    from barwise.optimizer.trials import StageResult
 
 SCHEMA_VERSION = 1
 
@@ -53,7 +54,7 @@ def save_studies(result: "OptimizationResult", storage: Path) -> None:
     Raises:
         ConfigError: Optuna cannot write there.
     """
-    from barwise.optimize.optuna_samplers import study_of
+    from barwise.optimizer.optuna_samplers import study_of
 
     for stage in result.stages:
         trials, objective = stage.trials, stage.objective
@@ -109,8 +110,9 @@ def optimization_document(result: "OptimizationResult") -> dict[str, Any]:
 def _stage(stage: "StageResult") -> dict[str, Any]:
     trials = stage.trials
     figures: Mapping[str, Any] = stage
+    # JSON has no NaN, which is what a user's function may have said of everything.
     return {
-        **figures,
+        **{name: None if isinstance(value, float) and math.isnan(value) else value for name, value in figures.items()},
         "space": {
             dimension.name: {
                 "low": dimension.low,

@@ -1,0 +1,204 @@
+"""`barwise verify`: a run done again from its manifest, and the first thing that is not the same.
+
+The manifest names files from the home folder on, or by name alone; where one has moved, an option says where it is now.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from barwise.cli.options import Home, Json, Quiet, Session, Settings, settings_of, shown_path
+
+if TYPE_CHECKING:
+    from barwise.data.candles import Candles
+    from barwise.manifest import Manifest, Origin, Verification
+    from barwise.pipeline import Inputs, Rules, RunSettings
+    from barwise.strategy.base import Strategy
+
+_EXIT_DIFFERS = 1
+
+
+def verify(
+    run: Annotated[
+        str | None,
+        typer.Argument(metavar="RUN", help="Name of a report or path of its manifest; default: the newest."),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", metavar="FILE", help="Where the file of the candles is now.")
+    ] = None,
+    detail_file: Annotated[
+        Path | None, typer.Option("--detail-file", metavar="FILE", help="Where that of the finer candles is now.")
+    ] = None,
+    funding_file: Annotated[
+        Path | None, typer.Option("--funding-file", metavar="FILE", help="Where that of the funding is now.")
+    ] = None,
+    strategy: Annotated[
+        str | None, typer.Option("--strategy", metavar="FILE.py:CLASS", help="Where the strategy is now.")
+    ] = None,
+    settings: Settings = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    home: Home = None,
+) -> int:
+    """Do a run again from its manifest, and compare everything to the bit.
+
+    Loads the same inputs, runs the same configuration and compares data, every event, the equity of every bar and the
+    headline. The exit code is 0 where the run is the same, and 1 where it differs; the first event that differs is
+    named.
+    """
+    session = Session.begin(home, json, quiet)
+    settings_of("verify", settings, {})
+    from barwise.manifest import ENDING, Origin, compare, describe_run, find_manifest, read_manifest
+
+    path = find_manifest(run, session.home)
+    recorded = read_manifest(path)
+    origin = Origin.of(recorded)
+    # A manifest given by its path may be of another home; data/results lies two folders below it.
+    folders = (session.home, *path.absolute().parents[2:3], Path.cwd())
+    kind = _strategy_class(strategy or origin.strategy, folders, given=strategy is not None)
+    wanted = _run_settings(origin, kind, folders, file, detail_file, funding_file)
+    rules = _rules(recorded, kind)
+    inputs, notes = _same_span(wanted, recorded)
+    from barwise import pipeline
+
+    result = pipeline.run_baseline(inputs, rules, origin.quantity, check_lookahead=False)
+    now = describe_run(result, origin, detail=inputs.detail, funding=inputs.funding)
+    found = compare(recorded, now, inputs.candles, inputs.detail)
+    found = replace(found, notes=(*notes, *found.notes))
+    name = path.name.removesuffix(ENDING)
+    session.document({"run": name, "manifest": str(path), **found.to_dict()})
+    session.say(f" {name}   {shown_path(path)}\n")
+    for line in _lines(found):
+        session.say(line)
+    return 0 if found.same else _EXIT_DIFFERS
+
+
+def _lines(found: "Verification") -> list[str]:
+    counts = f"{found.events:,} events, the equity of {found.bars:,} bars, the headline"
+    lines = [f" SAME      {counts}: the same to the bit"] if found.same else [" DIFFERS"]
+    lines += [f"   {difference.part:<14}{difference}" for difference in found.differences]
+    return lines + [f"   {'note':<14}{note}" for note in found.notes]
+
+
+def _strategy_class(reference: str | None, folders: tuple[Path, ...], *, given: bool) -> "type[Strategy]":
+    """The class that the manifest or the user names.
+
+    Raises:
+        ConfigError: It is not named, or cannot be loaded.
+    """
+    from barwise.cli.strategies import load_strategy
+    from barwise.errors import ConfigError
+
+    if reference is None:
+        raise ConfigError(
+            "the manifest names no strategy: its class was made inside a function.",
+            hint="name one that is the same: --strategy FILE.py:CLASS.",
+        )
+    place, colon, name = reference.rpartition(":")
+    if not given and place.endswith(".py"):
+        reference = f"{_found(place, 'strategy', '--strategy FILE.py:CLASS', folders)}{colon}{name}"
+    return load_strategy(reference)
+
+
+def _run_settings(
+    origin: "Origin",
+    kind: "type[Strategy]",
+    folders: tuple[Path, ...],
+    file: Path | None,
+    detail: Path | None,
+    funding: Path | None,
+) -> "RunSettings":
+    """The settings of the run on record, its files where they are now.
+
+    Raises:
+        DataError: A file is not to be found.
+    """
+    from barwise.pipeline import RunSettings
+
+    def located(name: str | None, moved: Path | None, what: str, option: str) -> Path | None:
+        return None if name is None else moved or _found(name, what, f"{option} FILE", folders)
+
+    return RunSettings(
+        exchange=origin.exchange or None,
+        symbol=origin.symbol or None,
+        timeframe=origin.timeframe,
+        start=origin.start,
+        end=origin.end,
+        quantity=origin.quantity,
+        candle_file=located(origin.candle_file, file, "file of the candles", "--file"),
+        detail=origin.detail,
+        detail_file=located(origin.detail_file, detail, "file of the finer candles", "--detail-file"),
+        funding_file=located(origin.funding_file, funding, "file of the funding", "--funding-file"),
+        strategy=kind,
+    )
+
+
+def _found(name: str, what: str, option: str, folders: tuple[Path, ...]) -> Path:
+    """A file of the manifest, in the first of these folders that has it.
+
+    Raises:
+        DataError: None of them has.
+    """
+    from barwise.errors import DataError
+
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
+    raise DataError(
+        f"the {what} of this run was {name}, which is neither in {folders[0]} nor here.",
+        hint=f"say where it is: {option}.",
+    )
+
+
+def _rules(recorded: "Manifest", kind: "type[Strategy]") -> "Rules":
+    """The strategy's parameters and the execution settings on record.
+
+    Raises:
+        ConfigError: The class does not take them any more.
+        CheckpointError: The manifest is damaged.
+    """
+    from barwise.config import ExecutionConfig
+    from barwise.costs import FeeSchedule
+    from barwise.errors import CheckpointError
+    from barwise.pipeline import Rules
+
+    try:
+        parameters: dict[str, Any] = dict(recorded["configuration"]["strategy"]["parameters"])
+        execution: dict[str, Any] = dict(recorded["configuration"]["execution"])
+        fees = None if execution.get("fees") is None else dict(execution["fees"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"the manifest is damaged: the configuration has no readable {error}.",
+            hint="take a copy of it, or run the backtest again.",
+        ) from error
+    execution["fees"] = None if fees is None else FeeSchedule.from_dict(fees)
+    return Rules(kind(**parameters), ExecutionConfig(**execution))
+
+
+def _same_span(wanted: "RunSettings", recorded: "Manifest") -> "tuple[Inputs, list[str]]":
+    """The inputs of the run, without the bars that have been added to an open end since; and what was left out.
+
+    Raises:
+        DataError, ConfigError: As the stages raise them.
+    """
+    from barwise import pipeline
+    from barwise.errors import CheckpointError
+
+    inputs = pipeline.fetch_inputs(wanted, pipeline.choose_market(wanted))
+    try:
+        first, last = (int(recorded["data"]["candles"][name]) for name in ("first_ms", "last_ms"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"the manifest is damaged: the candles have no readable {error}.",
+            hint="take a copy of it, or run the backtest again.",
+        ) from error
+    candles = inputs.candles.between(first, last + 1) if first <= last else inputs.candles
+    added = len(inputs.candles) - len(candles)
+    if not added or not len(candles):
+        return inputs, []
+    detail: Candles | None = inputs.detail
+    if detail is not None and wanted.detail is not None:
+        detail = detail.between(first, last + candles.timeframe.ms)
+    return replace(inputs, candles=candles, detail=detail), [f"{added:,} bars have been added since and are left out."]

@@ -1,0 +1,358 @@
+"""What a manifest holds, and its file.
+
+Everything that could change a result is in it as a hash or in full: the candles, the configuration, the code, the
+libraries. So is what came out: every event in order of time, the equity of every bar, the headline. It names no folder,
+no user and no computer: a file is named from the home folder on, and one that lies elsewhere by its name alone.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+import platform
+import sys
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from barwise import __version__
+from barwise.core._jit import core_stamp
+from barwise.core.layout import FloatArray
+from barwise.data.candles import Candles
+from barwise.data.files import write_atomically
+from barwise.errors import CheckpointError, did_you_mean
+from barwise.optimizer.evaluation import source_digest
+from barwise.result import BacktestResult, Fill, Program, Trade
+from barwise.strategy.base import Strategy
+
+Manifest: TypeAlias = Mapping[str, Any]
+
+SCHEMA_VERSION = 1
+ENDING = ".manifest.json"
+_LIBRARIES = ("numba", "numpy", "polars", "pydantic")
+_EVENTS = {"program": Program, "fill": Fill, "trade": Trade}
+TIME_OF = {"program": "signal_time", "fill": "time", "trade": "exit_time"}
+_HEADLINE = (
+    "total_trades", "winning_trades", "win_rate", "net_pnl", "gross_pnl", "fees", "slippage", "funding", "total_return",
+    "sharpe_ratio", "sortino_ratio", "max_drawdown", "profit_factor", "expectancy", "final_equity",
+)  # fmt: skip
+# What a file must have to be a manifest at all; values are looked at where they are used.
+_SECTIONS: Mapping[str, tuple[str, ...]] = {
+    "inputs": (),
+    "configuration": ("strategy", "execution", "fees", "quantity", "trade_from"),
+    "code": ("barwise", "core", "strategy"),
+    "libraries": (),
+    "data": ("candles", "detail", "funding"),
+    "events": ("fields", "rows"),
+    "equity": ("bars", "values"),
+    "metrics": (),
+}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How the inputs of a run can be had again.
+
+    Attributes:
+        exchange, symbol, timeframe: The market as it was asked for; "" or None where the file says it.
+        start, end: Half-open span that was asked for, ms UTC; None where open.
+        quantity: Of every order, as asked for.
+        candle_file, detail_file, funding_file: As `portable` names them, or None.
+        detail: Timeframe of the detail candles, or None.
+        strategy: `FILE.py:CLASS` or `module:CLASS`; None for a class that cannot be named.
+    """
+
+    exchange: str
+    symbol: str
+    timeframe: str | None
+    start: int | None
+    end: int | None
+    quantity: float
+    candle_file: str | None = None
+    detail: str | None = None
+    detail_file: str | None = None
+    funding_file: str | None = None
+    strategy: str | None = None
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> "Origin":
+        """The origin that a manifest tells.
+
+        Raises:
+            CheckpointError: A part of it is missing, unknown or of another type.
+        """
+        try:
+            return cls(**manifest["inputs"])
+        except TypeError as error:
+            raise CheckpointError(
+                f"the manifest does not say how its inputs can be had: {error}.",
+                hint="write it anew with the backtest's command.",
+            ) from error
+
+
+def portable(path: Path, home: Path) -> str:
+    """A file's path from the home folder on, or its name alone where it lies elsewhere: no folder of a user in it."""
+    try:
+        return path.expanduser().absolute().relative_to(home).as_posix()
+    except ValueError:
+        return path.name
+
+
+def strategy_reference(kind: type[Strategy], home: Path) -> str | None:
+    """What `--strategy` takes for a class: a file or a module; None for a class made inside a function."""
+    if "<" in kind.__qualname__ or "." in kind.__qualname__:
+        return None
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    if file is None:
+        return None
+    stem = Path(file).stem
+    # A file that was run or loaded by its path bears another name as a module.
+    by_name = stem == "__init__" or kind.__module__.rpartition(".")[2] == stem
+    return f"{kind.__module__ if by_name else portable(Path(file), home)}:{kind.__name__}"
+
+
+def describe_run(
+    result: BacktestResult,
+    origin: Origin,
+    *,
+    detail: Candles | None = None,
+    funding: Iterable[tuple[int, float]] | None = None,
+    written: datetime | None = None,
+) -> Manifest:
+    """The manifest of one backtest, in plain JSON types.
+
+    Args:
+        result: What came out.
+        origin: How its inputs can be had again.
+        detail, funding: As they were given to the backtest.
+        written: When, aware; by default now. The only part that two runs of the same inputs do not share.
+    """
+    settlements = None if funding is None else [(int(time), float(rate)) for time, rate in funding]
+    content: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "backtest",
+        "written": (written or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds"),
+        "inputs": asdict(origin),
+        "configuration": {
+            "strategy": {"name": type(result.strategy).__name__, "parameters": result.strategy.to_dict()},
+            "execution": result.execution.to_dict(),
+            "fees": result.fees_schedule.to_dict(),
+            "quantity": origin.quantity,
+            "trade_from": result.trade_from,
+            "seed": None,  # a backtest draws no random numbers
+        },
+        "code": {
+            "barwise": __version__,
+            "core": core_stamp(),
+            "strategy": source_digest(type(result.strategy)),
+        },
+        "libraries": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
+        "data": {
+            "candles": _described(result.candles),
+            "detail": None if detail is None else _described(detail),
+            "funding": None
+            if settlements is None
+            else {"fingerprint": _digest(settlements), "settlements": len(settlements)},
+        },
+        "events": _events(result),
+        "equity": {"bars": result.equity_curve.size, "values": packed(result.equity_curve)},
+        "metrics": {
+            **{name: _plain(getattr(result, name)) for name in _HEADLINE},
+            "band": {name: _plain(value) for name, value in asdict(result.band).items()},
+        },
+    }
+    # Once through JSON, so that a manifest just made and one just read are of the same types.
+    content = json.loads(json.dumps(content, allow_nan=False))
+    return content | {"digest": digest_of(content)}
+
+
+def digest_of(manifest: Manifest) -> str:
+    """Hash of a manifest's content, its own digest left out."""
+    return _digest({name: value for name, value in manifest.items() if name != "digest"})
+
+
+def _digest(content: Any) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _described(candles: Candles) -> dict[str, Any]:
+    return {
+        "market": candles.label,
+        "fingerprint": candles.fingerprint,
+        "bars": len(candles),
+        "first_ms": int(candles.time[0]),
+        "last_ms": int(candles.time[-1]),
+        "marks": packed(bar_marks(candles)),
+    }
+
+
+def bar_marks(candles: Candles) -> Any:
+    """A hash of 32 bits for each bar, uint32 [bars], to find the first one that has changed.
+
+    The fingerprint tells whether something has changed at all; one changed bar in four thousand million keeps its mark,
+    and then a later one is named.
+    """
+    marks = np.zeros(len(candles), np.uint64)
+    for column in (*candles.bars, candles.quote_volume):
+        if column is None:
+            continue
+        # Adding 0 makes -0.0 and 0.0, which are equal, the same bits.
+        marks = (marks ^ (column + 0).view(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
+        marks ^= marks >> np.uint64(29)
+    return (marks >> np.uint64(32)).astype("<u4")
+
+
+def packed(values: Any) -> str:
+    """An array's bytes, compressed, as text; little-endian."""
+    ordered = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"), copy=False)
+    return base64.b64encode(zlib.compress(ordered.tobytes(), 6)).decode("ascii")
+
+
+def unpacked(text: Any, dtype: str) -> Any:
+    """The inverse of `packed`.
+
+    Raises:
+        CheckpointError: The text is not that of an array.
+    """
+    try:
+        return np.frombuffer(zlib.decompress(base64.b64decode(text, validate=True)), dtype)
+    except (TypeError, ValueError, binascii.Error, zlib.error) as error:
+        raise CheckpointError(
+            f"the manifest is damaged: a column of it cannot be unpacked ({error}).",
+            hint="take a copy of it, or run the backtest again.",
+        ) from error
+
+
+def equity_of(manifest: Manifest) -> FloatArray:
+    """The equity at each bar's close.
+
+    Raises:
+        CheckpointError: It cannot be unpacked.
+    """
+    values: FloatArray = unpacked(manifest["equity"]["values"], "<f8")
+    return values
+
+
+def _events(result: BacktestResult) -> dict[str, Any]:
+    """Programs at their signal, fills, and trades at their exit: rows in order of time, and their fields' names."""
+    names = {kind: [field.name for field in fields(of) if field.name != "fills"] for kind, of in _EVENTS.items()}
+    names["fill"] = ["program_id", "side", *names["fill"]]
+    found: list[tuple[str, dict[str, Any]]] = []
+    for program in result.programs:
+        found.append(("program", {name: program[name] for name in names["program"]}))
+        found += [
+            ("fill", {"program_id": program.program_id, "side": program.side, **{n: fill[n] for n in fill.keys()}})  # noqa: SIM118 - a record is no dict
+            for fill in program.fills
+        ]
+    found += [("trade", {name: trade[name] for name in names["trade"]}) for trade in result.trades]
+    rank = {kind: place for place, kind in enumerate(names)}
+    found.sort(key=lambda event: (event[1][TIME_OF[event[0]]], event[1]["program_id"], rank[event[0]]))
+    return {
+        "fields": names,
+        "rows": [[kind, *(_plain(values[name]) for name in names[kind])] for kind, values in found],
+    }
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it, to the bit; what is no number is its name."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, float) and not np.isfinite(value):
+        return str(value)
+    return value
+
+
+def manifest_path(report: Path) -> Path:
+    """Where the manifest of a report lies, by the report's JSON or page."""
+    return report.with_name(report.stem + ENDING)
+
+
+def write_manifest(manifest: Manifest, path: Path) -> Path:
+    """Write it, whole or not at all.
+
+    Raises:
+        DataError: The file cannot be written.
+    """
+    return write_atomically(path, json.dumps(manifest, allow_nan=False))
+
+
+def find_manifest(run: str | None, home: Path) -> Path:
+    """The manifest that a user means.
+
+    Args:
+        run: Name of a report, path of a manifest or of a report's JSON or page; None: the newest below the home folder.
+        home: The home folder.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    folder = home / "data" / "results"
+    known = {path.name.removesuffix(ENDING): path for path in folder.glob(f"*{ENDING}")} if folder.is_dir() else {}
+    if run is None:
+        if not known:
+            raise CheckpointError(
+                f"there is no manifest of a run in {folder}.", hint="run barwise backtest first, or choose --home."
+            )
+        return max(known.values(), key=lambda path: (path.stat().st_mtime_ns, path.name))
+    given = Path(run).expanduser()
+    path = given if given.name.endswith(ENDING) else manifest_path(given)
+    for candidate in (path, home / path):
+        if candidate.is_file():
+            return candidate
+    name = given.name.removesuffix(ENDING)
+    for candidate_name in (name, Path(name).stem):
+        if candidate_name in known:
+            return known[candidate_name]
+    raise CheckpointError(
+        f"there is no manifest of a run {run}.{did_you_mean(name, known)}",
+        hint="give the name of a report in data/results, the path of its manifest, or nothing for the newest.",
+    )
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        CheckpointError: The file cannot be read, is no manifest, or is of another version.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{path.name} cannot be read: {error.strerror}.", hint="check the path.") from error
+    except ValueError as error:
+        raise CheckpointError(
+            f"{path.name} is damaged: it is no JSON ({error}).", hint="take a copy of it, or run the backtest again."
+        ) from error
+    found = content.get("schema_version") if isinstance(content, dict) else None
+    if isinstance(found, int) and found != SCHEMA_VERSION:
+        raise CheckpointError(
+            f"{path.name} has version {found} of the manifest; this barwise reads version {SCHEMA_VERSION}.",
+            hint="verify it with the barwise that wrote it.",
+        )
+    missing = "schema_version" if found is None else _first_missing(content)
+    if missing:
+        raise CheckpointError(
+            f"{path.name} is no manifest of a run: it has no {missing}.",
+            hint=f"a manifest ends in {ENDING} and lies beside the report.",
+        )
+    checked: Manifest = content
+    return checked
+
+
+def _first_missing(content: Mapping[str, Any]) -> str:
+    """The first part that a manifest needs and this one has not; "" where all are there."""
+    for section, names in _SECTIONS.items():
+        part = content.get(section)
+        if not isinstance(part, dict):
+            return section
+        for name in names:
+            if name not in part:
+                return f"{section}.{name}"
+    return ""

@@ -1,0 +1,1 @@
+"""Is it real: walk-forward, tests against markets without an edge, and one verdict."""
