@@ -93,7 +93,7 @@ class ValidationReport:
         reshuffled: Drawdowns of the best strategy's trades in other orders.
         paths: Other histories made of blocks of the out-of-sample returns.
         missed: The best strategy's net result where some trades never come about.
-        intervals: Bootstrap intervals of the best strategy's annual Sharpe ratio, return and drawdown (fractions).
+        intervals: Bootstrap intervals of the best strategy's annual Sharpe ratio, return and drawdown (percent).
         luck_line: Sharpe ratio the best of so many trials has by luck alone.
         seconds: Wall time by step.
         notes: What a reader should know.
