@@ -37,7 +37,7 @@ class Momentum(Strategy):
     atr_sl_multiplier: float = Float(8.0, above=0.0)
     atr_tp_multiplier: float = Float(8.0, above=0.0)
     period: int = Int(24, low=2, high=60, help="bars a move is measured over")
-    level: float = Float(1.8, low=0.0, high=3.0, help="size a move must have, in deviations")
+    level: float = Float(0.25, low=0.0, high=3.0, help="size a move must have, in deviations")
 
     def plan(self, bars: Bars) -> Plan:
         returns = np.diff(np.log(bars.close), prepend=np.log(bars.close[0]))

@@ -443,26 +443,29 @@ def test_a_strategy_is_told_apart_by_what_it_inherits_and_by_what_it_was_made_wi
 
 def test_a_strategy_has_the_same_name_on_record_in_every_process() -> None:
     """Where sets of texts, functions and arrays are among its constants, too."""
-    script = (
-        "import numpy\n"
-        "from barwise.strategy.base import Plan, Strategy\n"
-        "from barwise.optimizer.evaluation import source_digest\n"
-        "days = numpy.arange(3.0)\n"
-        "def helper(bars): return bars.close > 3.0\n"
-        "class Mine(Strategy):\n"
-        "    label = 'mine'\n"
-        "    def plan(self, bars):\n"
-        "        if self.label in {'mine', 'yours', 'theirs'}: return Plan.of(helper(bars))\n"
-        "        return [(lambda: day)() for day in days]\n"
-        "print(source_digest(Mine))\n"
-    )
+    script = """
+import numpy
+from barwise.strategy.base import Plan, Strategy
+from barwise.optimizer.evaluation import source_digest
+days = numpy.arange(3.0)
+def helper(bars): return bars.close > 3.0
+class Mine(Strategy):
+    label = 'mine'
+    def plan(self, bars):
+        if self.label in {'mine', 'yours', 'theirs'}: return Plan.of(helper(bars))
+        return [(lambda: day)() for day in days]
+print(source_digest(Mine))
+"""
+    changes = (("", ""), ("> 3.0", "> 4.0"), ("'theirs'", "'ours'"), ("arange(3.0)", "arange(4.0)"))
+    scripts = [script.replace(*change) if change[0] else script for change in changes]
+    typed = f"for text in {scripts!r}: exec(text, {{'__name__': '__main__'}})"
 
-    def digest(text: str, seed: str) -> str:
-        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src"), "PYTHONHASHSEED": seed}
-        command = [sys.executable, "-c", text]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    def digests(hash_seed: str) -> list[str]:
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src"), "PYTHONHASHSEED": hash_seed}
+        command = [sys.executable, "-c", typed]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
 
-    assert len(digest(script, "1").strip()) == 64
-    assert digest(script, "1") == digest(script, "2")
-    for before, after in (("> 3.0", "> 4.0"), ("'theirs'", "'ours'"), ("arange(3.0)", "arange(4.0)")):
-        assert digest(script, "1") != digest(script.replace(before, after), "1"), before
+    found = digests("1")
+    assert found == digests("2")
+    assert len(set(found)) == 4
+    assert {len(digest) for digest in found} == {64}

@@ -40,6 +40,8 @@ REALS = {
 TIMEOUTS = {f"hybrid_tier{tier}_timeout" for tier in (1, 2, 3, 4)}
 SEARCHED = {"7.1": INTEGERS, "7.2": REALS, "7.3": TIMEOUTS, "joint": INTEGERS | REALS | TIMEOUTS}
 SAMPLERS = ("AUTO", "TPE", "CMA-ES", "QMC", "RANDOM", "GRID", "NSGA-II", "NSGA-III")
+# Few trials over few bars; they are halved all the same, although the trades of a third of the bars are few.
+PLAIN: dict[str, Any] = {"num_trials": 40, "workers": 1, "min_rung_trades": 0}
 # What a trial is; what it cost depends on what was on record already.
 FIELDS = ("points", "reported", "values", "violation", "steps", "complete", "sharpe", "summaries", "batch")
 
@@ -58,7 +60,7 @@ def search(
     candles: Candles, storage: str, *, strategy: Strategy = BASE, joint: bool = False, on_progress: Any = None,
     **settings: Any,
 ) -> OptimizationResult:  # fmt: skip
-    config = OptimizationConfig(**{"storage": storage, "num_trials": 40, "workers": 1, **settings})
+    config = OptimizationConfig(**{**PLAIN, "storage": storage, **settings})
     return optimize(
         candles, strategy, 0.1, config=config, joint=joint, execution=COSTS, check_lookahead=False,
         on_progress=on_progress,
@@ -66,7 +68,7 @@ def search(
 
 
 def engine_of(candles: Candles, storage: str, strategy: Strategy = BASE, **settings: Any) -> OptimizationEngine:
-    config = OptimizationConfig(**{"storage": storage, "num_trials": 40, "workers": 1, **settings})
+    config = OptimizationConfig(**{**PLAIN, "storage": storage, **settings})
     return OptimizationEngine(candles, strategy, 0.1, opt_config=config, execution=COSTS, check_lookahead=False)
 
 
@@ -207,7 +209,7 @@ def test_a_stage_without_a_parameter_says_so_and_passes_on_what_it_got(candles: 
     assert first.notes == ("stage 7.1 has nothing to search: the strategy has no parameter of its kind in use.",)
     assert first.config == OnlyReal()
     assert len(first.trials) == 1
-    assert first["num_trials"] == 1
+    assert first["num_trials"] == 0
     assert len(found.stages[1].trials) == 41
     assert "margin" in found.stages[1].space.names
 
@@ -218,6 +220,24 @@ def test_switched_off_parts_are_not_searched(candles: Candles, storage: str) -> 
     assert set(found.stages[0].space.names) == INTEGERS - {"ema_trend"}
     assert set(found.stages[1].space.names) == REALS - {"trailing_tp_threshold", "trailing_tp_atr_multiplier"}
     assert set(found.stages[2].space.names) == TIMEOUTS - {"hybrid_tier2_timeout"}
+
+
+def test_timeouts_are_never_halved_and_neither_is_what_makes_too_few_trades_on_a_rung(
+    candles: Candles, tmp_path: Path
+) -> None:
+    halved = search(candles, str(tmp_path / "halved"))
+    assert [stage.pruned > 0 for stage in halved.stages] == [True, True, False]
+    trades = plain(candles, BASE).total_trades
+    # Of these trades two thirds are enough, one third is not.
+    enough = math.floor(0.66 * trades)
+    assert 0.33 * trades < enough
+    once = search(candles, str(tmp_path / "once"), min_rung_trades=enough)
+    assert [stage.levels for stage in once.stages] == [(0.66, 1.0)] * 3
+    assert 0 < once.stages[0].pruned < halved.stages[0].pruned
+    assert not np.isfinite(once.stages[0].trials.steps).all()
+    never = search(candles, str(tmp_path / "never"), min_rung_trades=trades)
+    assert [stage.levels for stage in never.stages] == [(1.0,)] * 3
+    assert sum(stage.pruned for stage in never.stages) == 0
 
 
 # Constraints.
@@ -719,7 +739,6 @@ def test_the_expected_maximum_is_that_of_draws(trials: int, within: float) -> No
 
 def test_the_expected_maximum_gives_the_published_figures() -> None:
     assert expected_maximum(1) == 0.0
-    assert expected_maximum(0) == 0.0
     assert expected_maximum(10) == pytest.approx(1.575, abs=5e-4)
     # After 45 trials an annual Sharpe ratio of 1 is expected of luck unless there are five years of data.
     assert expected_maximum(45) ** 2 == pytest.approx(5.0, abs=0.1)

@@ -75,7 +75,13 @@ RANGES = {"period": (2.0, 60.0), "smooth": (1.0, 30.0)}
 
 def config_of(storage: Path | str, sampler: str = "TPE", trials: int = 64) -> OptimizationConfig:
     return OptimizationConfig(
-        storage=str(storage), optuna_sampler=sampler, num_trials=trials, workers=1, ranges=RANGES, min_trades=2
+        storage=str(storage),
+        optuna_sampler=sampler,
+        num_trials=trials,
+        workers=1,
+        ranges=RANGES,
+        min_trades=2,
+        min_rung_trades=0,
     )
 
 

@@ -14,7 +14,7 @@ from barwise.optimizer.engine import OptimizationEngine, optimize
 from barwise.optimizer.trials import StageResult
 from tests.planted import FREE, LEVEL, PERIOD, Momentum, planted_candles
 
-# Far from the planted values on all sides; the search starts from 24 bars and 1.8 deviations.
+# Far from the planted values on all sides; the search starts from 24 bars and 0.25 deviations.
 RANGES = {
     "period": (2.0, 60.0),
     "level": (0.0, 3.0),

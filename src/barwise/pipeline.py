@@ -29,7 +29,7 @@ from barwise.errors import CheckpointError, ConfigError, DataError, did_you_mean
 from barwise.exchange.manager import VENUES, ExchangeManager, known_venue, span_ms
 from barwise.manifest import Origin, describe_run, manifest_path, portable, strategy_reference, write_manifest
 from barwise.optimizer.evaluation import record_run
-from barwise.optimizer.ledger import Ledger
+from barwise.optimizer.ledger import DataSet, Ledger
 from barwise.report import ReportFiles, write_report
 from barwise.result import BacktestResult
 from barwise.strategy.base import Strategy
@@ -158,11 +158,19 @@ class StageDone:
 
 @dataclass(frozen=True, eq=False)
 class MainJob:
-    """What the main job leaves: the baseline result, its files, and the stages it went through."""
+    """What the main job leaves.
+
+    Attributes:
+        result: Of the baseline.
+        files: Its report.
+        stages: What it went through.
+        n_trials: Distinct configurations on record for the candles; None where the ledger cannot be read.
+    """
 
     result: BacktestResult
     files: ReportFiles
     stages: tuple[StageDone, ...]
+    n_trials: int | None
 
 
 def run_main_job(settings: RunSettings, home: Path, emit: Callable[[StageDone], None]) -> MainJob:
@@ -194,14 +202,14 @@ def run_main_job(settings: RunSettings, home: Path, emit: Callable[[StageDone], 
         lambda: run_baseline(inputs, rules, market.quantity, check_lookahead=settings.check_lookahead),
         describe_result,
     )
-    put_on_record(result, inputs, market.quantity, home)
+    n_trials = put_on_record(result, inputs, market.quantity, home)
     files = stage(
         "9",
         "report",
-        lambda: write_run(result, settings, market, inputs, home),
+        lambda: write_run(result, settings, market, inputs, home, n_trials),
         lambda files: str(files.html.name),
     )
-    return MainJob(result, files, tuple(done))
+    return MainJob(result, files, tuple(done), n_trials)
 
 
 def choose_market(settings: RunSettings) -> Market:
@@ -369,25 +377,40 @@ def run_baseline(inputs: Inputs, rules: Rules, quantity: float, *, check_lookahe
     )
 
 
-def put_on_record(result: BacktestResult, inputs: Inputs, quantity: float, home: Path) -> None:
+def put_on_record(result: BacktestResult, inputs: Inputs, quantity: float, home: Path) -> int | None:
     """Write a backtest into the trial ledger: a look at the data counts, whoever takes it.
 
     A ledger that cannot be written does not undo the backtest; it is a warning, because the count is then too low.
+
+    Returns:
+        Distinct configurations on record for these candles, this one included; None where that is not known.
     """
     try:
         with Ledger(home / "data" / "ledger.sqlite") as ledger:
             record_run(ledger, result, quantity, detail=inputs.detail, funding=inputs.funding)
+            return ledger.trials(DataSet.of(result.candles))
     except CheckpointError as error:
         logger.warning("this backtest is not on record in the trial ledger: %s", error.message)
+        return None
 
 
-def write_run(result: BacktestResult, settings: RunSettings, market: Market, inputs: Inputs, home: Path) -> ReportFiles:
+def write_run(
+    result: BacktestResult,
+    settings: RunSettings,
+    market: Market,
+    inputs: Inputs,
+    home: Path,
+    n_trials: int | None = None,
+) -> ReportFiles:
     """Stage 9: the report, and beside it the manifest that `barwise verify` reads.
+
+    Args:
+        n_trials: From `put_on_record`.
 
     Raises:
         DataError: A file cannot be written; none of this run is left behind.
     """
-    files = write_report(result, home)
+    files = write_report(result, home, n_trials=n_trials)
     path = manifest_path(files.json)
     try:
         write_manifest(

@@ -97,10 +97,9 @@ def backtest(
     if not inputs.candles.exchange and rules.execution.fees is None and rules.execution.taker_fee is None:
         logger.warning("these candles name no exchange, so no fees are charged; --exchange or --set taker_fee= does.")
     result = pipeline.run_baseline(inputs, rules, market.quantity, check_lookahead=wanted.check_lookahead)
-    pipeline.put_on_record(result, inputs, market.quantity, session.home)
-    files = pipeline.write_run(result, wanted, market, inputs, session.home) if report else None
-    session.document(result.to_dict() | {"files": _file_names(files)})
-    _print_result(session, result, files)
+    n_trials = pipeline.put_on_record(result, inputs, market.quantity, session.home)
+    files = pipeline.write_run(result, wanted, market, inputs, session.home, n_trials) if report else None
+    _tell(session, result.to_dict() | {"files": _file_names(files)}, result, files, n_trials)
 
 
 def run(
@@ -136,15 +135,13 @@ def run(
     from barwise import pipeline
 
     job = pipeline.run_main_job(wanted, session.home, _log_stage)
-    session.document(
-        {
-            "stages": [vars(stage) for stage in job.stages],
-            "result": job.result.to_dict(),
-            "files": _file_names(job.files),
-            "not_in_this_job": pipeline.NOT_IN_THIS_JOB,
-        }
-    )
-    _print_result(session, job.result, job.files)
+    document = {
+        "stages": [vars(stage) for stage in job.stages],
+        "result": job.result.to_dict(),
+        "files": _file_names(job.files),
+        "not_in_this_job": pipeline.NOT_IN_THIS_JOB,
+    }
+    _tell(session, document, job.result, job.files, job.n_trials)
     missing = ", ".join(f"{name} ({number})" for number, name in pipeline.NOT_IN_THIS_JOB.items())
     session.say(f" Not in this job yet, by stage: {missing}. Alone: barwise profile, barwise optimize.")
 
@@ -187,13 +184,24 @@ def _file_names(files: "ReportFiles | None") -> dict[str, str]:
     return {} if files is None else {name: str(path) for name, path in vars(files).items()}
 
 
-def _print_result(session: Session, result: "BacktestResult", files: "ReportFiles | None") -> None:
-    """The summary page, and where its files are."""
+def _tell(
+    session: Session,
+    document: "dict[str, Any]",
+    result: "BacktestResult",
+    files: "ReportFiles | None",
+    n_trials: int | None,
+) -> None:
+    """The summary page with the verdict, and where its files are; to programs the document with both."""
+    if session.as_json:
+        from barwise.report import statements
+
+        verdict = {**statements.verdict(result, n_trials)._asdict(), "n_trials": n_trials}
+        session.document(document | {"verdict": verdict})
     if not session.speaks:
         return
     from barwise.report import print_summary
 
-    print_summary(result, session.console())
+    print_summary(result, session.console(), n_trials)
     session.say("")
     if files is None:
         return

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from barwise import __version__
 from barwise.data.files import write_atomically
 from barwise.errors import ConfigError, DataError
-from barwise.report import tables
+from barwise.report import statements, tables
 
 if TYPE_CHECKING:
     from barwise.result import BacktestResult
@@ -39,7 +39,12 @@ class ReportFiles:
 
 
 def write_report(
-    result: "BacktestResult", home: Path, *, name: str | None = None, written: datetime | None = None
+    result: "BacktestResult",
+    home: Path,
+    *,
+    name: str | None = None,
+    written: datetime | None = None,
+    n_trials: int | None = None,
 ) -> ReportFiles:
     """Write the report of one backtest below the home folder.
 
@@ -50,6 +55,7 @@ def write_report(
             `<YYYYmmdd-HHMMSS>-<symbol>-<timeframe>`, with a number behind it where that name is taken.
         written: When the report was written, aware; by default now. The only thing in it that two runs of the same
             inputs do not share.
+        n_trials: Distinct configurations on record for the candles, this one included; None where nobody knows.
 
     Raises:
         ConfigError: The name is no file name.
@@ -61,11 +67,12 @@ def write_report(
     places = _places(result, Path(home), name, moment)
     made_with = versions()
     contents = {
-        "json": _json_text(result, moment, made_with),
+        "json": _json_text(result, moment, made_with, n_trials),
         "html": render_page(
             result,
             written=moment,
             versions=made_with,
+            n_trials=n_trials,
             files={field.name: _below(getattr(places, field.name), Path(home)) for field in fields(places)},
         ),
         "trades_csv": tables.trades_csv(result),
@@ -135,10 +142,13 @@ def _below(path: Path, home: Path) -> str:
     return path.relative_to(home).as_posix()
 
 
-def _json_text(result: "BacktestResult", moment: datetime, made_with: dict[str, str]) -> str:
-    """The result as JSON, with when and with what it was made and what the audit found."""
+def _json_text(
+    result: "BacktestResult", moment: datetime, made_with: dict[str, str], n_trials: int | None
+) -> str:
+    """The result as JSON, with when and with what it was made, what the audit found and what can be made of it."""
     content: dict[str, Any] = {
         **result.to_dict(),
+        "verdict": {**statements.verdict(result, n_trials)._asdict(), "n_trials": n_trials},
         "data_audit": result.candles.audit.to_dict(),
         "written": moment.isoformat(timespec="seconds"),
         "versions": made_with,

@@ -5,7 +5,7 @@ two scripts by their hash and allows no request at all, so that no symbol's or s
 """
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from importlib.resources import files as package_files
@@ -25,7 +25,12 @@ NO_SCRIPT = "The charts need JavaScript, which is switched off here. Every figur
 
 
 def render_page(
-    result: "BacktestResult", *, written: datetime, versions: Mapping[str, str], files: Mapping[str, str]
+    result: "BacktestResult",
+    *,
+    written: datetime,
+    versions: Mapping[str, str],
+    files: Mapping[str, str],
+    n_trials: int | None = None,
 ) -> str:
     """The page of one backtest.
 
@@ -34,14 +39,33 @@ def render_page(
         written: When the report was made.
         versions: What made it, by name.
         files: The other files of the report, as the reader shall find them.
+        n_trials: Distinct configurations on record for the candles, this one included; None where nobody knows.
     """
     title = f"{statements.market_name(result)} {result.candles.exchange}: {statements.strategy_name(result)}"
     drawn = [equity_chart(result), candle_chart(result)]
     if result.trades:
         drawn += [cost_chart(result), distribution_chart(result), excursion_chart(result)]
     charts = {chart.name: chart for chart in drawn}
+    body = joined(
+        *_notices(result),
+        _header(result, written),
+        element("main", *_main(result, charts, versions, n_trials)),
+        appendix.footer(files, written),
+    )
+    return document(title, body, drawn)
+
+
+def document(title: str, body: Markup, charts: Sequence[Chart], style: str = "") -> str:
+    """A whole page that carries all it needs and may load and run nothing else.
+
+    Args:
+        title: Of the window.
+        body: With a place for each chart (`figure_block`) and the button `theme`.
+        charts: By different names.
+        style: Rules beside those of page.css.
+    """
     drawing = (package_files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8")
-    own_script, style = (asset(name) for name in ("page.js", "page.css"))
+    own_script = asset("page.js")
     policy = (
         f"default-src 'none'; script-src {hash_source(drawing)} {hash_source(own_script)}; "
         "style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
@@ -53,19 +77,14 @@ def render_page(
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
         element("title", title),
-        element("style", Markup(style + alignment_rules())),
+        element("style", Markup(asset("page.css") + alignment_rules() + style)),
     )
-    body = element(
-        "body",
-        *_notices(result),
-        _header(result, written),
-        element("main", *_main(result, charts, versions)),
-        appendix.footer(files, written),
-        json_block("figures", {name: chart.to_dict() for name, chart in charts.items()}),
+    scripts = (
+        json_block("figures", {chart.name: chart.to_dict() for chart in charts}),
         element("script", Markup(drawing)),
         element("script", Markup(own_script)),
     )
-    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
+    return f"<!DOCTYPE html>\n{element('html', head, element('body', body, *scripts), lang='en')}\n"
 
 
 def asset(name: str) -> str:
@@ -115,7 +134,9 @@ def _header(result: "BacktestResult", written: datetime) -> Markup:
     )
 
 
-def _main(result: "BacktestResult", charts: Mapping[str, Chart], versions: Mapping[str, str]) -> list[Markup]:
+def _main(
+    result: "BacktestResult", charts: Mapping[str, Chart], versions: Mapping[str, str], n_trials: int | None
+) -> list[Markup]:
     """The sections in the order of reading: what came out, how sure it is, where it came from, what it stands on."""
     trades = [sections.no_trades()]
     if result.trades:
@@ -125,7 +146,11 @@ def _main(result: "BacktestResult", charts: Mapping[str, Chart], versions: Mappi
         ]
     return [
         section(
-            "Result", sections.cards(result), sections.band(result), sections.limits(), element("noscript", NO_SCRIPT)
+            "Result",
+            sections.cards(result),
+            sections.band(result),
+            sections.limits(result, n_trials),
+            element("noscript", NO_SCRIPT),
         ),
         section("Equity", figure_block(charts["equity"], tall=True), sections.monthly_table(result)),
         section("Price and trades", figure_block(charts["candles"], tall=True)),

@@ -120,9 +120,13 @@ def _capital(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}"
 
 
-def limits() -> Markup:
-    """What one backtest cannot tell."""
-    return element("p", statements.LIMITS, class_="limits muted")
+def limits(result: "BacktestResult", n_trials: int | None) -> Markup:
+    """The verdict on one backtest, and what it cannot tell."""
+    verdict = statements.verdict(result, n_trials)
+    return joined(
+        element("p", element("strong", f"Verdict: {verdict.word}. "), verdict.text, class_="limits", id="verdict"),
+        element("p", statements.LIMITS, class_="limits muted"),
+    )
 
 
 def no_trades() -> Markup:

@@ -3,16 +3,13 @@
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from barwise.core.tiers import program_totals
-from barwise.report.text import counted, day, moment, money, words
+from barwise.report.text import counted, day, moment, money, number, words
 from barwise.timeframe import Timeframe
 
 if TYPE_CHECKING:
     from barwise.result import BacktestResult
 
-LIMITS = (
-    "One backtest of one span: no out-of-sample test was made, and how many configurations were tried before this one "
-    "is not known. Past fills do not promise future ones."
-)
+LIMITS = "One backtest of one span: no out-of-sample test was made. Past fills do not promise future ones."
 # Signal bars split into about this many detail bars settle most questions about their order.
 _ENOUGH_DETAIL = 10
 
@@ -23,6 +20,13 @@ class CostStep(NamedTuple):
     name: str
     amount: float
     is_total: bool
+
+
+class ShortVerdict(NamedTuple):
+    """The verdict on one backtest: its word, and why in one line."""
+
+    word: str
+    text: str
 
 
 def strategy_name(result: "BacktestResult") -> str:
@@ -104,6 +108,28 @@ def ruin(result: "BacktestResult") -> str:
     ended = [trade.exit_time for trade in result.trades if trade.exit_reason == "ruined"]
     when = f" in the bar of {moment(ended[-1])} UTC" if ended else ""
     return f"RUINED: equity fell to 0 or below{when}, the position was closed there and the run ended."
+
+
+def verdict(result: "BacktestResult", n_trials: int | None) -> ShortVerdict:
+    """What can be said from one backtest, with the number of configurations on record for its candles.
+
+    Args:
+        n_trials: This one included; None where nobody knows.
+    """
+    # The rule brings the optimizer and SciPy with it, which a page without a verdict would not need.
+    from barwise.validation.engine import judge_backtest
+
+    found = judge_backtest(result, n_trials or 1)
+    reason = found.reasons[0]
+    if n_trials is None:
+        tried = "How many configurations were tried on these candles is not known."
+    elif n_trials == 1:
+        tried = "It is the only configuration on record for these candles."
+    else:
+        luck = found.evidence.luck_line
+        tried = f"{n_trials:,} configurations are on record for these candles"
+        tried += f"; the best of so many shows a Sharpe ratio of {number(luck)} by luck alone."
+    return ShortVerdict(str(found.word), f"{reason[:1].upper()}{reason[1:]} {tried} barwise validate runs the tests.")
 
 
 def exits(result: "BacktestResult") -> dict[str, dict[str, Any]]:

@@ -13,16 +13,17 @@ if TYPE_CHECKING:
 _LABEL_WIDTH = 10
 
 
-def print_summary(result: "BacktestResult", console: "Console") -> None:
+def print_summary(result: "BacktestResult", console: "Console", n_trials: int | None = None) -> None:
     """Print the summary of one backtest.
 
     Args:
         result: What to print.
         console: A rich console; its width and colours are respected, 80 columns are enough.
+        n_trials: Distinct configurations on record for the candles, this one included; None where nobody knows.
     """
     from rich.padding import Padding
 
-    for part in (_identity(result), _headline(result), _lines(result)):
+    for part in (_identity(result), _headline(result), _lines(result, n_trials)):
         console.print(Padding(part, (0, 1, 1, 1), expand=False), highlight=False, markup=False)
 
 
@@ -77,11 +78,12 @@ def _headline(result: "BacktestResult") -> "RenderableType":
     return table
 
 
-def _lines(result: "BacktestResult") -> "RenderableType":
+def _lines(result: "BacktestResult", n_trials: int | None) -> "RenderableType":
     from rich.table import Table
     from rich.text import Text
 
     hint = statements.certainty_hint(result)
+    verdict = statements.verdict(result, n_trials)
     facts = [
         ("", statements.ruin(result), "bold red"),
         ("Costs", _costs(result), ""),
@@ -90,6 +92,7 @@ def _lines(result: "BacktestResult") -> "RenderableType":
         ("Certainty", statements.certainty(result) + (f" ({hint})" if hint else ""), ""),
         ("Data", statements.data_line(result), "yellow" if result.candles.audit.warnings else ""),
         *(("Note", note, "yellow") for note in result.prepared.notes),
+        ("Verdict", f"{verdict.word}: {verdict.text}", ""),
         ("Limits", statements.LIMITS, "dim"),
     ]
     table = Table.grid(padding=(0, 1, 0, 0))

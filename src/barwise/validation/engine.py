@@ -54,7 +54,7 @@ from barwise.stats.sharpe import (
 from barwise.strategy.base import Strategy
 from barwise.sweeping import Sweeper
 from barwise.timeframe import Timeframe
-from barwise.validation.permutation import PermutationTest, permutation_test
+from barwise.validation.permutation import PermutationTest, checked_permutations, permutation_test
 from barwise.validation.selection import Selection, judge_selection
 from barwise.validation.stress import JITTERS, Jitter, Scenario, jittered, pieces_of, stressed
 from barwise.validation.verdict import Evidence, Verdict, decide
@@ -65,8 +65,8 @@ PERMUTATIONS = {
     OptimizationProfile.BALANCED: 99,
     OptimizationProfile.THOROUGH: 199,
 }
-# The Sharpe ratio of daily returns replaces that of bar returns in the verdict where it is smaller by more than this.
-_AUTOCORRELATED = 0.8
+# Where the Sharpe ratios of daily and of bar returns differ by more than this share, the verdict takes the smaller one.
+_AUTOCORRELATED = 0.2
 _RESAMPLES = 1_000
 _MISSED = 0.05
 # Fewer shuffled markets than this are searched sooner than a second process has started.
@@ -228,9 +228,14 @@ def validate(
     objective = Objective.of(search.objective, search.min_trades, search.max_drawdown)
     if len(objective.names) > 1:
         raise ConfigError("a verdict judges one objective; there are several.", hint="name one objective.")
-    if canonical_name(search.optuna_sampler) != "AUTO":
+    if permutations:
+        checked_permutations(permutations)
+    notes = []
+    sampler = canonical_name(search.optuna_sampler)
+    if sampler != "AUTO":
         # The rule's error rate is that of this search; a sampler of seconds would make the shuffles take hours.
         search = search.replace(optuna_sampler="AUTO")
+        notes.append(f"what is judged is the batch search (AUTO), not {sampler}: it has to run on every shuffle too.")
     sweeper = Sweeper(
         candles, checked_strategy(strategy), qty, execution=execution, detail=detail, funding=funding,
         exchange=exchange, symbol=symbol, timeframe=timeframe, workers=search.workers, check_lookahead=check_lookahead,
@@ -241,7 +246,8 @@ def validate(
         backend = _backend(search, permutations, sweeper.threads)
         if backend is not None:
             until_done.enter_context(backend)
-        return _Procedure(sweeper, search, windows, objective, ledger, backend, on_step).run(permutations, storage)
+        procedure = _Procedure(sweeper, search, windows, objective, ledger, backend, on_step, notes)
+        return procedure.run(permutations, storage)
 
 
 def walk_forward(
@@ -278,13 +284,13 @@ class _Procedure:
 
     def __init__(
         self, sweeper: Sweeper, search: OptimizationConfig, windows: WalkForwardConfig, objective: Objective,
-        ledger: Ledger, backend: Backend | None, on_step: OnStep | None,
+        ledger: Ledger, backend: Backend | None, on_step: OnStep | None, notes: list[str],
     ) -> None:  # fmt: skip
         self._sweeper, self._search, self._windows, self._objective = sweeper, search, windows, objective
         self._ledger, self._backend = ledger, backend
         self._tell = on_step if on_step is not None else _silent
         self._seconds: dict[str, float] = {}
-        self._notes: list[str] = []
+        self._notes = notes
         self.name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
 
     def run(self, permutations: int, storage: Any) -> ValidationReport:
@@ -298,27 +304,27 @@ class _Procedure:
         selection = self._timed("selection", lambda: judge_selection(sweeper, stages, search.seed))
         pieces = [] if walked is None else pieces_of(walked)
         scenarios = self._timed("stress", lambda: stressed(sweeper, pieces)) if pieces else []
-        jitters = self._timed(
-            "jitter", lambda: [jittered(sweeper, best.strategy, share, search.seed, search.fixed) for share in JITTERS]
-        )
+        jitters = self._timed("jitter", lambda: self._jittered(best.strategy))
         n_trials = self._ledger.trials(DataSet.of(sweeper.candles))
         known = _known_of(best, n_trials, selection.sharpe_variance)
-        if best.metrics["daily_sharpe_ratio"] is not None and known["annual_sharpe"] < best.sharpe_ratio:
+        if _is_autocorrelated(best):
             self._notes.append(
-                f"bar returns are autocorrelated: the Sharpe ratio of daily returns, {known['annual_sharpe']:.2f}, is "
-                f"used instead of {best.sharpe_ratio:.2f}."
+                f"bar returns are autocorrelated: the Sharpe ratio is {best.metrics['daily_sharpe_ratio']:.2f} by day "
+                f"and {best.sharpe_ratio:.2f} by bar; the verdict takes the smaller one."
             )
+        # One given configuration in all windows is a stability check: no evidence from bars it had not seen.
+        unseen = walked if walked is not None and walked.reoptimized else None
         doubled = next((scenario for scenario in scenarios if scenario.name == "slippage x 2"), None)
         evidence = Evidence(
             **known,
             p_value=None if permutation is None else permutation.p_value,
             windows=0 if walked is None else len(walked.scored),
-            oos_sharpe=None if walked is None else walked.metrics["sharpe_ratio"],
-            oos_psr=None if walked is None else walked.oos_psr,
-            stressed_net=None if doubled is None else doubled.net_pnl,
+            oos_sharpe=None if unseen is None else unseen.metrics["sharpe_ratio"],
+            oos_psr=None if unseen is None else unseen.oos_psr,
+            stressed_net=None if unseen is None or doubled is None else doubled.net_pnl,
             pbo=None if selection.pbo is None else selection.pbo.pbo,
             spa=None if selection.spa is None else selection.spa.p_consistent,
-            efficiency=None if walked is None else walked.efficiency,
+            efficiency=None if unseen is None else unseen.efficiency,
         )
         reshuffled, paths, missed, intervals = self._timed("monte carlo", lambda: self._resampled(best, walked))
         if walked is not None:
@@ -358,18 +364,18 @@ class _Procedure:
         strategy = self._sweeper.strategy
         stages: list[StageResult] = []
         for stage in STAGES:
-            self._tell("search", len(stages), len(STAGES))
             stages.append(search_stage(evaluator, strategy, stage, search, self.name))
             if stages[-1].interrupted:
                 raise KeyboardInterrupt
             strategy = stages[-1].config
+            self._tell("search", len(stages), len(STAGES))
         return stages
 
     def _walked(self, storage: Any) -> WalkForwardResult | None:
         try:
             return walk(
                 self._sweeper, self._sweeper.strategy, self._windows, self._search, run=self.name, storage=storage,
-                on_window=lambda window, total: self._tell("walk-forward", window.number, total),
+                backend=self._backend, on_window=lambda window, total: self._tell("walk-forward", window.number, total),
             )  # fmt: skip
         except DataError as error:
             self._notes.append(f"no walk-forward: {error.message}")
@@ -380,6 +386,14 @@ class _Procedure:
             self._sweeper, self._sweeper.strategy, self._search, permutations, backend=self._backend,
             on_permutation=lambda done, _, total: self._tell("permutations", done, total),
         )  # fmt: skip
+
+    def _jittered(self, strategy: Strategy) -> list[Jitter]:
+        search = self._search
+        try:
+            return [jittered(self._sweeper, strategy, share, search.seed, search.fixed) for share in JITTERS]
+        except DataError as error:
+            self._notes.append(f"no neighbourhood: {error.message}")
+            return []
 
     def _resampled(
         self, best: BacktestResult, walked: WalkForwardResult | None
@@ -429,9 +443,8 @@ def _known_of(result: BacktestResult, n_trials: int, sharpe_variance: float | No
         "n_trials": n_trials,
         "luck_line": expected_maximum(max(1, n_trials)) / math.sqrt(years) if years > 0.0 else 0.0,
     }
-    daily = result.metrics["daily_sharpe_ratio"]
-    if daily is not None and daily < _AUTOCORRELATED * result.sharpe_ratio:
-        known["annual_sharpe"] = daily
+    if _is_autocorrelated(result):
+        known["annual_sharpe"] = min(result.sharpe_ratio, result.metrics["daily_sharpe_ratio"])
     found = moments(returns)
     if not found.deviation > 0.0 or len(returns) < 3:
         return known
@@ -439,11 +452,18 @@ def _known_of(result: BacktestResult, n_trials: int, sharpe_variance: float | No
     shape = (found.skewness, found.kurtosis)
     if ratio > 0.0:
         known["needed_years"] = min_track_record(ratio, *shape) / per_year
-    known["psr"] = float(probabilistic_sharpe(ratio, len(returns), *shape))
-    known["dsr0"] = float(deflated_sharpe_null(ratio, len(returns), *shape, max(1, n_trials)))
+    trials = max(1, n_trials)
+    known["psr"] = probabilistic_sharpe(ratio, len(returns), *shape)
+    known["dsr0"] = deflated_sharpe_null(ratio, len(returns), *shape, trials)
     if sharpe_variance:
-        known["dsr"] = float(deflated_sharpe(ratio, len(returns), *shape, max(1, n_trials), sharpe_variance))
-    return known
+        known["dsr"] = deflated_sharpe(ratio, len(returns), *shape, trials, sharpe_variance)
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in known.items()}
+
+
+def _is_autocorrelated(result: BacktestResult) -> bool:
+    """Whether the Sharpe ratios of daily and of bar returns are further apart than independent returns would be."""
+    daily = result.metrics["daily_sharpe_ratio"]
+    return daily is not None and abs(daily - result.sharpe_ratio) > _AUTOCORRELATED * abs(result.sharpe_ratio)
 
 
 def _returns_of(result: BacktestResult) -> FloatArray:

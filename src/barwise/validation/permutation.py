@@ -30,6 +30,8 @@ from barwise.sweeping import Sweeper
 
 # The test ends when this share of the planned shuffles has beaten the real market: then p is above it, come what may.
 _ENOUGH = 0.1
+# The smallest p-value is 1 / (permutations + 1).
+LEAST_PERMUTATIONS = 19
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,10 +111,7 @@ def permutation_test(
     Raises:
         ConfigError: Fewer than 19 permutations, which cannot show a p-value of 5 %, or several objectives.
     """
-    if permutations < 19:
-        raise ConfigError(
-            f"{permutations} permutations cannot show a p-value of 5 %.", hint="use 19 at least, better 99."
-        )
+    checked_permutations(permutations)
     if isinstance(search.objective, tuple) and len(search.objective) > 1:
         raise ConfigError("a permutation test compares one objective; there are several.", hint="name one objective.")
     started = perf_counter()
@@ -137,6 +136,20 @@ def permutation_test(
     p_value = beaten / len(nulls) if early else (1 + beaten) / (1 + len(nulls))
     objective = Objective.of(search.objective).label
     return PermutationTest(objective, real, np.array(nulls), permutations, p_value, perf_counter() - started)
+
+
+def checked_permutations(permutations: Any) -> int:
+    """A number of shuffled markets that can show a p-value of 5 %.
+
+    Raises:
+        ConfigError: It is no whole number, or below 19.
+    """
+    if isinstance(permutations, bool) or not isinstance(permutations, int) or permutations < LEAST_PERMUTATIONS:
+        raise ConfigError(
+            f"{permutations!r} permutations cannot show a p-value of 5 %.",
+            hint=f"use {LEAST_PERMUTATIONS} at least, better 99.",
+        )
+    return permutations
 
 
 def best_found(market: _Market, workers: int = 1) -> float:

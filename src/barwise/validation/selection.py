@@ -13,11 +13,12 @@ import numpy as np
 from barwise.core.layout import FloatArray, IntArray
 from barwise.data.candles import Candles
 from barwise.errors import ConfigError, DataError
-from barwise.optimizer.evaluation import parameter_columns
+from barwise.optimizer.evaluation import parameter_columns, replay
 from barwise.optimizer.trials import StageResult
 from barwise.stats.overfitting import PBO, probability_of_overfitting
 from barwise.stats.reality_check import SPA, superior_predictive_ability
 from barwise.stats.splits import paths, purged_splits
+from barwise.strategy.base import Strategy
 from barwise.sweeping import Sweeper
 from barwise.timeframe import DAY_MS
 
@@ -91,14 +92,15 @@ def judge_selection(sweeper: Sweeper, stages: Sequence[StageResult], seed: int) 
         trials=len(taken),
         distinct=distinct,
         pbo=_or_none(lambda: probability_of_overfitting(returns, _BLOCKS)),
-        path_sharpes=_paths(sweeper, returns),
+        path_sharpes=_paths(sweeper, returns, stages[-1].config),
         spa=_spa(sweeper, [strategies[row] for row in fixed[:_MOST_FIXED]], seed),
         sharpe_variance=float(ratios.var(ddof=1)) if ratios.size > 1 else 0.0,
     )
 
 
 def _distinct(stages: Sequence[StageResult]) -> tuple[list[dict[str, Any]], IntArray]:
-    """Every configuration once, as all its numbers by name; and which of them the first stage began with."""
+    """Every configuration once, as all its numbers by name; and which of them the search began with."""
+    first = next((at for at, stage in enumerate(stages) if stage.tried), 0)
     found: dict[tuple[Any, ...], int] = {}
     values: list[dict[str, Any]] = []
     fixed: list[int] = []
@@ -110,18 +112,22 @@ def _distinct(stages: Sequence[StageResult]) -> tuple[list[dict[str, Any]], IntA
             row = found.setdefault(key, len(values))
             if row == len(values):
                 values.append(own)
-            if at == 0 and batch == 1:
+            if at == first and batch == 1:
                 fixed.append(row)
     return values, np.unique(np.array(fixed, dtype=np.int64))
 
 
-def _paths(sweeper: Sweeper, returns: Any) -> FloatArray:
-    """Annual Sharpe ratios of the paths of combinatorial purged cross-validation, choosing by the Sharpe ratio."""
+def _paths(sweeper: Sweeper, returns: Any, chosen: Strategy) -> FloatArray:
+    """Annual Sharpe ratios of the paths of combinatorial purged cross-validation, choosing by the Sharpe ratio.
+
+    The longest trade of the search's choice stands for how long trades are held: so many bars are purged.
+    """
     bars = returns.shape[1]
     needs = max(sweeper.strategy.needed_bars().values(), default=0)
     embargo = max(round(_EMBARGO * bars), needs)
+    purge = max((trade.bars_held for trade in replay(sweeper, chosen).trades), default=0)
     try:
-        splits = purged_splits(bars, _GROUPS, _TEST_GROUPS, embargo=embargo)
+        splits = purged_splits(bars, _GROUPS, _TEST_GROUPS, purge, embargo)
     except (DataError, ConfigError):  # too short to be cut; the other tests say so
         return np.empty(0)
     pieces = np.empty((len(splits), bars))

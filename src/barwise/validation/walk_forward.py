@@ -25,12 +25,12 @@ from barwise.backends import Backend, open_backend
 from barwise.config import ExecutionConfig, OptimizationConfig, WalkForwardConfig
 from barwise.core import metrics
 from barwise.core.curve import bar_returns, drawdown_curve
-from barwise.core.figures import YEAR_MS
+from barwise.core.figures import elapsed_years
 from barwise.core.layout import SUMMARY, FloatArray, IntArray, RecordArray
 from barwise.data.candles import Candles
 from barwise.data.files import write_atomically
 from barwise.engine import checked_strategy
-from barwise.errors import ConfigError
+from barwise.errors import ConfigError, DataError
 from barwise.obs import home_folder
 from barwise.optimizer.evaluation import Evaluator, replay
 from barwise.optimizer.ledger import Ledger
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 # A part of a window with fewer bars cannot be traded: the signal of one bar is acted on in the next.
 _LEAST_BARS = 3
+_UNSEARCHED = "the starting strategy was traded: {}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +64,7 @@ class WindowResult:
         in_sample, out_of_sample: Plain backtests of it over the two parts, each from the same capital; None where a
             part has too few bars.
         trials: Trials of its search; 0 without one.
-        scored: Whether it counts in the scores: enough out-of-sample trades.
+        scored: Whether it counts in the scores: enough out-of-sample trades of a strategy that was searched for.
         notes: What a reader should know.
     """
 
@@ -153,10 +154,13 @@ class WalkForwardResult:
     @property
     def oos_psr(self) -> float | None:
         """Probability that the true Sharpe ratio of the stitched series is above 0; None where it does not vary."""
-        mean, deviation, skewness, kurtosis = moments(self.returns)
-        if not deviation > 0.0 or len(self.returns) < 3:
+        if len(self.returns) < _LEAST_BARS:
             return None
-        return float(probabilistic_sharpe(mean / deviation, len(self.returns), skewness, kurtosis))
+        mean, deviation, skewness, kurtosis = moments(self.returns)
+        if not deviation > 0.0:
+            return None
+        found = probabilistic_sharpe(mean / deviation, len(self.returns), skewness, kurtosis)
+        return None if math.isnan(found) else float(found)
 
     # -- Scores (docs/walk-forward.md) ---------------------------------------------------------------------------------
 
@@ -265,7 +269,9 @@ class WalkForwardResult:
 
     @cached_property
     def _years(self) -> float:
-        return float(len(self.bars) * self.candles.timeframe.ms / YEAR_MS)
+        """Elapsed years of the series: nights and weekends are part of it, what lies between windows is not."""
+        runs = np.split(self.bars, np.flatnonzero(np.diff(self.bars) > 1) + 1)
+        return sum(elapsed_years(self.candles.time[run], self.candles.timeframe.ms) for run in runs)
 
     @cached_property
     def _summary(self) -> RecordArray:
@@ -319,7 +325,7 @@ def walk(
         on_window: Told each window as it is done, and how many there are.
 
     Raises:
-        DataError: The candles are shorter than one window, or too short for the search box.
+        DataError: The candles are shorter than one window, or no window's bars are enough for the search box.
     """
     started = perf_counter()
     candles = sweeper.candles
@@ -344,6 +350,8 @@ def walk(
             account = pieces[-1].final_equity
         if on_window is not None:
             on_window(windows[-1], len(spans))
+    if config.reoptimize and not any(window.trials for window in windows):
+        raise DataError(f"no window could be searched: {windows[-1].notes[0]}", hint="use a longer span.")
     return WalkForwardResult(
         candles=candles,
         config=config,
@@ -378,7 +386,7 @@ def _search_window(sweeper: Sweeper, task: _Task) -> tuple[Strategy, int, tuple[
     if not task.reoptimize:
         return task.strategy, 0, ()
     if span.is_stop - span.is_first < _LEAST_BARS:
-        return task.strategy, 0, ("no in-sample bars to search in: the starting strategy was traded.",)
+        return task.strategy, 0, (_UNSEARCHED.format("no in-sample bars to search in."),)
     search = task.search
     # A seed of its own for each window: the same points in every window would be one draw of luck for all of them.
     seed = int(np.random.SeedSequence([search.seed, task.number]).generate_state(1)[0])
@@ -395,7 +403,11 @@ def _search_window(sweeper: Sweeper, task: _Task) -> tuple[Strategy, int, tuple[
         )
         strategy, trials, notes = task.strategy, 0, []
         for stage in STAGES:
-            found = search_stage(evaluator, strategy, stage, search, f"{task.run}-w{task.number}")
+            try:
+                found = search_stage(evaluator, strategy, stage, search, f"{task.run}-w{task.number}")
+            except DataError as error:
+                # The first windows of long bars end before the longest periods are defined; later ones do not.
+                return task.strategy, 0, (_UNSEARCHED.format(error.message),)
             if found.interrupted:
                 raise KeyboardInterrupt
             strategy, trials = found.config, trials + len(found.trials)
@@ -414,9 +426,13 @@ def _traded(
     if span.oos_stop - span.oos_first >= _LEAST_BARS:
         outside = replay(sweeper, strategy, span.oos_first, span.oos_stop)
     trades = 0 if outside is None else outside.total_trades
-    scored = outside is not None and inside is not None and trades >= config.min_trades_per_window
-    if not scored:
+    enough = trades >= config.min_trades_per_window
+    searched = trials > 0 or not config.reoptimize
+    scored = outside is not None and inside is not None and searched and enough
+    if not enough:
         notes = (*notes, f"{trades} out-of-sample trades, fewer than {config.min_trades_per_window}: not scored.")
+    elif not scored:
+        notes = (*notes, "a part of the window could not be searched or traded: not scored.")
     return WindowResult(number, window, span, strategy, inside, outside, trials, scored, notes)
 
 
@@ -427,11 +443,14 @@ def _notes(config: WalkForwardConfig, windows: Sequence[WindowResult], account: 
             "one given configuration in all windows: a stability check. If it was found on these candles, none of "
             "this is out-of-sample."
         )
+    unsearched = [window for window in windows if config.reoptimize and not window.trials]
+    if unsearched:
+        notes.append(f"{len(unsearched)} of {len(windows)} windows could not be searched: {unsearched[0].notes[0]}")
     unscored = sum(not window.scored for window in windows)
     if unscored:
         notes.append(
-            f"{unscored} of {len(windows)} windows have fewer than {config.min_trades_per_window} trades: they are in "
-            "the equity curve and not in the scores."
+            f"{unscored} of {len(windows)} windows were not searched or have fewer than {config.min_trades_per_window} "
+            "trades: they are in the equity curve and not in the scores."
         )
     if config.stride_days < config.oos_length_days:
         notes.append("the windows overlap: the equity curve follows each one until the next takes over.")
