@@ -1,13 +1,16 @@
-"""Flat API: walk-forward analysis, which this release does not have yet: asking for one of its names says so."""
+"""Flat API: walk-forward analysis and the verdict. See `barwise.validation.walk_forward` and `barwise.validation.engine`."""
 
-from barwise import __version__
+from barwise.config import WalForwardConfig, WalkForwardConfig
+from barwise.validation.engine import ValidationReport, validate, walk_forward
+from barwise.validation.walk_forward import WalForwardEngine, WalkForwardEngine, WalkForwardResult
 
-
-def __getattr__(name: str) -> object:
-    if name.startswith("_"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    raise ImportError(
-        f"barwise {__version__} has no {name}: walk-forward analysis comes with a later release. "
-        "Until then, choose settings on early bars and backtest them on later ones (trade_from=).",
-        name=__name__,
-    )
+__all__ = [
+    "ValidationReport",
+    "WalForwardConfig",
+    "WalForwardEngine",
+    "WalkForwardConfig",
+    "WalkForwardEngine",
+    "WalkForwardResult",
+    "validate",
+    "walk_forward",
+]

@@ -492,11 +492,11 @@ class TestBacktest:
     def test_quiet_prints_nothing_and_still_writes_the_report(self, call: Call, home: Path) -> None:
         outcome = call("backtest", "--quiet", "--end", "2024-03-01", "--start", "2024-01-01")
         assert outcome == (0, "", "")
-        assert len(files_of(home)) == 6
+        assert len(files_of(home)) == 8  # the report's six, its manifest, and the ledger
 
-    def test_without_a_report_nothing_is_written(self, call: Call, home: Path) -> None:
+    def test_without_a_report_only_the_trial_goes_on_record(self, call: Call, home: Path) -> None:
         assert call("backtest", "--no-report").code == 0
-        assert files_of(home) == []
+        assert files_of(home) == ["data/ledger.sqlite"]
 
     def test_home_before_or_after_the_command_is_the_same_and_ends_with_it(self, call: Call, home: Path) -> None:
         span = ("--start", "2024-01-01", "--end", "2024-03-01", "--quiet")
@@ -535,9 +535,9 @@ class TestBacktest:
             ("5", "baseline"),
             ("9", "report"),
         ]
-        assert "Not in this release" in outcome.out.splitlines()[-1]
+        assert "Not in this job yet" in outcome.out.splitlines()[-1]
         document = json.loads(call("run", "--start", "2024-01-01", "--end", "2024-03-01", "--json").out)
-        assert set(document) == {"stages", "result", "files", "not_in_this_release"}
+        assert set(document) == {"stages", "result", "verdict", "files", "not_in_this_job"}
 
 
 class TestOwnStrategy:

@@ -37,6 +37,8 @@ def test_optimization_and_walk_forward_defaults_are_the_documented_ones() -> Non
     assert OptimizationConfig().to_dict() == {
         "profile": "BALANCED", "optuna_sampler": "TPE", "multi_fidelity": True, "fidelity_levels": [0.33, 0.66, 1.0],
         "num_trials": None, "seed": 42, "workers": None, "storage": None, "timeout": None, "objective": "sharpe_ratio",
+        "min_rung_trades": 20, "min_trades": 5, "max_drawdown": None, "space": "profile", "ranges": [], "fixed": [],
+        "choose": "best", "backend": "threads", "address": None, "batch_size": 8192,
     }  # fmt: skip
     assert WalForwardConfig().to_dict() == {
         "is_length_days": 60, "oos_length_days": 20, "stride_days": 20, "min_trades_per_window": 5, "reoptimize": True,
@@ -131,6 +133,18 @@ def test_a_setting_that_makes_no_sense_is_refused_in_one_sentence(
         kind(**values)
     assert "\n" not in caught.value.message
     assert "pydantic" not in str(caught.value)
+
+
+def test_ranges_are_given_by_name_and_stay_good_as_a_key() -> None:
+    given = OptimizationConfig(ranges={"ema_fast": (5, 40)})
+    assert given.ranges == (("ema_fast", (5.0, 40.0)),)
+    assert given == OptimizationConfig(**given.to_dict())
+    assert hash(given) == hash(OptimizationConfig(ranges={"ema_fast": (5, 40)}))
+
+
+def test_a_password_in_the_storage_url_is_not_written_out() -> None:
+    config = OptimizationConfig(storage="postgresql://trader:geheim@db.example:5432/trials")
+    assert config.to_dict()["storage"] == "postgresql://trader:***@db.example:5432/trials"
 
 
 def test_the_error_says_the_default_and_an_unknown_name_the_known_ones() -> None:

@@ -159,7 +159,7 @@ def test_the_results_are_saved_below_the_home_folder_with_all_that_was_concluded
     assert [stage["best_sharpe"] for stage in document["stages"]] == [each["best_sharpe"] for each in opt.stages]
     after = {name: getattr(opt.get_final_config(), name) for name in document["parameters"]["changed"]}
     assert document["parameters"]["changed"] == after
-    assert len(files.trials_csv.read_text().splitlines()) == 1 + sum(each["num_trials"] for each in opt.stages)
+    assert len(files.trials_csv.read_text().splitlines()) == 1 + sum(1 + each["num_trials"] for each in opt.stages)
     assert (home / "data" / "ledger.sqlite").is_file()
 
 

@@ -5,11 +5,11 @@ in one line. Unknown names and impossible values raise ConfigError with the near
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from barwise.costs import FeeSchedule
@@ -253,7 +253,9 @@ class OptimizationConfig(Parameters):
     space: Literal["profile", "wide"] = Field(
         default="profile", description="box of the profile's width, or 0.4 to 2.5 times the base values"
     )
-    ranges: dict[str, tuple[float, float]] = Field(default_factory=dict, description="(low, high) by parameter")
+    ranges: tuple[tuple[str, tuple[float, float]], ...] = Field(
+        default=(), description="(low, high) by parameter; a mapping is taken as well"
+    )
     fixed: tuple[str, ...] = Field(default=(), description="parameters that are not searched")
     choose: Literal["best", "robust"] = Field(
         default="best", description="the best point, or the one with the best neighbourhood"
@@ -263,6 +265,11 @@ class OptimizationConfig(Parameters):
     )
     address: str | None = Field(default=None, description="of a Ray cluster; None = this machine")
     batch_size: int = Field(default=8192, ge=1, description="rows simulated at a time; bounds memory, changes nothing")
+
+    @field_validator("ranges", mode="before")
+    @classmethod
+    def _ranges_of_a_mapping(cls, ranges: Any) -> Any:
+        return tuple(ranges.items()) if isinstance(ranges, Mapping) else ranges
 
     @model_validator(mode="after")
     def _levels_rise_to_one(self) -> Self:

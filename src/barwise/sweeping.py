@@ -279,9 +279,12 @@ class Sweeper:
             # The last bar that has execution bars is left for the closing look, which closes in it.
             act = self.prepared.market.act
             pause = int(np.searchsorted(act, act[stop - 1]))
-            if pause > int(run.starts[rows].max()):
-                self._simulate(run.planned, plan_of_row, params, summaries, states, pause, False)
-                run.summaries[rows], run.states[rows] = summaries, states
+            begun = np.flatnonzero(run.starts[rows] < pause)  # a row that starts later has nothing to be moved on
+            if begun.size:
+                moved, left = summaries[begun], states[begun]
+                self._simulate(run.planned, plan_of_row[begun], params[begun], moved, left, pause, False)
+                summaries[begun], states[begun] = moved, left
+                run.summaries[rows[begun]], run.states[rows[begun]] = moved, left
         self._simulate(run.planned, plan_of_row, params, summaries, states, stop, True)
         return summaries
 

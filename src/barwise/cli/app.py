@@ -26,6 +26,7 @@ from barwise.cli.login import login
 from barwise.cli.optimize import optimize
 from barwise.cli.options import Home, use_home
 from barwise.cli.profile import profile
+from barwise.cli.validate import validate, walk_forward
 from barwise.cli.venues import exchanges, fetch
 from barwise.cli.verify import verify
 from barwise.errors import BarwiseError, did_you_mean
@@ -61,6 +62,8 @@ app = typer.Typer(
 app.command("run")(run)
 app.command("backtest")(backtest)
 app.command("optimize")(optimize)
+app.command("walk-forward")(walk_forward)
+app.command("validate")(validate)
 app.command("fetch")(fetch)
 app.command("exchanges")(exchanges)
 app.command("login")(login)

@@ -149,8 +149,10 @@ def permuted_days(candles: Candles, seed: int, bars: int | None = None) -> Candl
     growth = np.concatenate(([1.0], np.cumprod(candles.close[rows] / before)[:-1]))
     level = candles.close[first[begin] - 1] * growth / before
     time = candles.time[first[begin]] + candles.timeframe.ms * np.arange(len(rows))
-    columns = [column[rows] * level for column in (candles.open, candles.high, candles.low, candles.close)]
-    return _candles(time, *columns, candles.volume[rows], candles.timeframe)
+    opens, highs, lows, closes = (
+        column[rows] * level for column in (candles.open, candles.high, candles.low, candles.close)
+    )
+    return _candles(time, opens, highs, lows, closes, candles.volume[rows], candles.timeframe)
 
 
 def _whole_days(candles: Candles, per_day: int) -> IntArray:

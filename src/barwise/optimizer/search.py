@@ -99,7 +99,7 @@ def search_stage(
     started = perf_counter()
     sampler = canonical_name(config.optuna_sampler)
     space = Space(
-        strategy, stage, width=config.profile.width, wide=config.space == "wide", ranges=config.ranges,
+        strategy, stage, width=config.profile.width, wide=config.space == "wide", ranges=dict(config.ranges),
         fixed=config.fixed,
     )  # fmt: skip
     _check_length(space, evaluator.stop)

@@ -142,9 +142,7 @@ def _below(path: Path, home: Path) -> str:
     return path.relative_to(home).as_posix()
 
 
-def _json_text(
-    result: "BacktestResult", moment: datetime, made_with: dict[str, str], n_trials: int | None
-) -> str:
+def _json_text(result: "BacktestResult", moment: datetime, made_with: dict[str, str], n_trials: int | None) -> str:
     """The result as JSON, with when and with what it was made, what the audit found and what can be made of it."""
     content: dict[str, Any] = {
         **result.to_dict(),

@@ -62,7 +62,12 @@ td.open {{ color: var(--muted); text-align: left; }}
 .small-charts .plot {{ height: 220px; }}
 .small-charts h3 {{ font-size: 0.92rem; }}
 .plot.low {{ height: 230px; }}
+.pair {{ align-items: start; }}
 h4 {{ margin: 1.4rem 0 0; font-size: 0.95rem; }}
+@media (max-width: 700px) {{
+  .tests th, .tests td {{ white-space: normal; padding: 0.28rem 0.4rem; }}
+  .tests td.long-text {{ min-width: 12rem; }}
+}}
 @media print {{ .verdict {{ break-inside: avoid; }} }}
 """
 _RULE = (
@@ -191,20 +196,16 @@ def _verdict(verdict: "Verdict") -> Markup:
             _listed(others) if others else None,
             class_=f"verdict {str(verdict.word).lower().replace(' ', '-')}",
         ),
-        *(
-            (element("h3", "What would change it"), _listed(verdict.would_change))
-            if verdict.would_change
-            else ()
-        ),
+        *((element("h3", "What would change it"), _listed(verdict.would_change)) if verdict.would_change else ()),
     )
 
 
 def _tests(verdict: "Verdict") -> list[Markup]:
     header = ("<test", "<", "number", "<threshold", "<what it means")
-    beside = [test for test in verdict.tests if not test.decides]
+    deciding, beside = ([test for test in verdict.tests if test.decides is decides] for decides in (True, False))
     return [
-        data_table("The rule looks at these", header, _test_rows(verdict, [t for t in verdict.tests if t.decides])),
-        data_table("Beside them, deciding nothing", header, _test_rows(verdict, beside)),
+        data_table("The rule looks at these", header, _test_rows(verdict, deciding), class_="tests"),
+        data_table("Beside them, deciding nothing", header, _test_rows(verdict, beside), class_="tests"),
     ]
 
 
@@ -213,9 +214,15 @@ def _test_rows(verdict: "Verdict", tests: Sequence["Test"]) -> list[tuple[Child,
     for test in tests:
         found = state(test, verdict.evidence)
         kind = found if found in ("passed", "failed") else "open"
-        threshold = "" if found == "no limit" else test.threshold
+        threshold = "" if test.threshold == "decides nothing" else test.threshold
         rows.append(
-            (test.name, Cell(f"{SIGNS[found]} {found}", kind), shown(test), threshold, Cell(sentence(test.meaning), "long-text"))
+            (
+                test.name,
+                Cell(f"{SIGNS[found]} {found}", kind),
+                shown(test),
+                threshold,
+                Cell(sentence(test.meaning), "long-text"),
+            )
         )
     return rows
 
@@ -246,7 +253,18 @@ def _walk_forward(report: "ValidationReport", charts: WalkCharts | None) -> list
 
 def walk_forward_parts(walked: "WalkForwardResult", charts: WalkCharts) -> list[Markup]:
     """Scores, charts and table of a walk-forward."""
-    cards = element("dl", *(card(*shown_score) for shown_score in scores(walked)), class_="cards")
+    net = float(walked.equity[-1]) - walked.capital if len(walked.equity) else 0.0
+    total = walked.metrics
+    headline = (
+        (
+            "Net result",
+            money_result(net),
+            f"{counted(len(walked.trades), 'trade')} in {counted(len(walked.pieces), 'piece')}",
+        ),
+        ("Sharpe", number(total["sharpe_ratio"]), "of the stitched series, annual"),
+        ("Max drawdown", percent(total["max_drawdown"]), "of the stitched series"),
+    )
+    cards = element("dl", *(card(*one) for one in (*headline, *scores(walked))), class_="cards")
     parts = [] if walked.reoptimized else [element("p", STABILITY_CHECK, class_="notice ruined", role="note")]
     parts += [cards, figure_block(charts.windows)]
     if charts.stitched is not None:
@@ -361,7 +379,11 @@ def _drawdown_table(report: "ValidationReport") -> Markup | None:
     if found is None:
         return None
     rows = [
-        (f"{share} % of the orders", percent(found.drawdown.percentiles[share]), money(found.drawdown_money.percentiles[share]))
+        (
+            f"{share} % of the orders",
+            percent(found.drawdown.percentiles[share]),
+            money(found.drawdown_money.percentiles[share]),
+        )
         for share in (50, 75, 95, 99)
     ]
     rows.insert(0, ("the order that happened", percent(found.observed_drawdown), money(found.observed_drawdown_money)))
@@ -376,7 +398,7 @@ def _interval_table(report: "ValidationReport") -> Markup | None:
         return None
 
     def told(name: str, value: float) -> str:
-        return number(value) if name == "sharpe_ratio" else percent(100.0 * value)
+        return number(value) if name == "sharpe_ratio" else percent(value)
 
     rows = [
         (_INTERVALS.get(name, words(name)), *(told(name, value) for value in (found.low, found.estimate, found.high)))
@@ -395,7 +417,9 @@ def _stress(report: "ValidationReport") -> list[Markup]:
             (
                 one.name,
                 money_result(one.net_pnl),
-                signed(one.net_pnl - base, money(one.net_pnl - base, signed=True)) if number(one.net_pnl - base) != "0.00" else "",
+                signed(one.net_pnl - base, money(one.net_pnl - base, signed=True))
+                if number(one.net_pnl - base) != "0.00"
+                else "",
                 f"{one.trades:,}",
             )
             for one in report.scenarios
@@ -438,7 +462,9 @@ def _strategy(report: "ValidationReport") -> list[Markup]:
         return [element("p", text), element("p", "The search kept every parameter it started from.")]
     return [
         element("p", text),
-        data_table("What the search changed; all other parameters stayed", ("<parameter", "started at", "chosen"), changed),
+        data_table(
+            "What the search changed; all other parameters stayed", ("<parameter", "started at", "chosen"), changed
+        ),
     ]
 
 
@@ -460,7 +486,13 @@ def _rule() -> list[Markup]:
 
 def _rates_table(rates: ErrorRates) -> Markup:
     rows = [
-        (row.market, number(row.sharpe, 1) if row.sharpe else "none", number(row.years, 1), f"{row.runs:,}", percent(100.0 * row.share))
+        (
+            row.market,
+            number(row.sharpe, 1) if row.sharpe else "none",
+            number(row.years, 1),
+            f"{row.runs:,}",
+            percent(100.0 * row.share),
+        )
         for row in (*rates.noise, *rates.edges)
     ]
     caption = f"Measured on {rates.measured} with barwise {rates.barwise}"
@@ -520,9 +552,7 @@ def walk_forward_page(
         *([section("Notes", _listed(walked.notes))] if walked.notes else []),
         section("Reproducing this", data_table("What it can be made from again", ("<", "<"), rows)),
     ]
-    body = joined(
-        *_notices(candles), _header(market, facts, terms), element("main", *main), _footer(files, written)
-    )
+    body = joined(*_notices(candles), _header(market, facts, terms), element("main", *main), _footer(files, written))
     return document(f"{market} {candles.exchange}: {kind}", body, charts.all(), _STYLE)
 
 
@@ -538,9 +568,7 @@ class ValidationFiles:
     windows_csv: Path | None
 
 
-def validation_document(
-    report: "ValidationReport", look_ahead: "LookAheadReport | None" = None
-) -> dict[str, Any]:
+def validation_document(report: "ValidationReport", look_ahead: "LookAheadReport | None" = None) -> dict[str, Any]:
     """The verdict as plain JSON types; what is infinite or undefined is None."""
     content = report.to_dict() | {"look_ahead": None if look_ahead is None else look_ahead.to_dict()}
     rates = error_rates()

@@ -37,9 +37,12 @@ def _line(x: float, color: str, **line: Any) -> dict[str, Any]:
     return {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper", "line": style}
 
 
-def _label(x: float, text: str, **place: Any) -> dict[str, Any]:
-    """The text at the top of an upright line."""
-    return {"x": x, "y": 1, "yref": "paper", "yanchor": "bottom", "text": text, "showarrow": False, **place}
+def _label(x: float, text: str, *, left: bool) -> dict[str, Any]:
+    """The text beside the top of an upright line: above it stand the legend and the buttons."""
+    return {
+        "x": x, "y": 1, "yref": "paper", "yanchor": "top", "text": text, "showarrow": False, "bgcolor": "@page",
+        "xanchor": "right" if left else "left", "xshift": -5 if left else 5,
+    }  # fmt: skip
 
 
 def _bars(name: str, color: str, edges: Sequence[float], counts: Sequence[int], unit: str) -> Trace:
@@ -80,32 +83,28 @@ def luck_chart(report: "ValidationReport") -> Chart:
             "orientation": "h",
             "name": name,
             "x": compact([value]),
-            "y": [name],
+            "y": [f"{name} {number(value)}"],
             "width": 0.5,
             "marker": {"color": color},
-            "text": [f" {number(value)} "],
-            "textposition": "inside",
-            "insidetextanchor": "start",
             "error_x": _whiskers(value, ends),
-            "hovertemplate": "%{y}: %{x:.2f}<extra></extra>",
+            "hovertemplate": "%{y}<extra></extra>",
         }
         for name, value, color, ends in rows
     ]
     luck = report.luck_line
+    reach = [0.0, luck, *(value for _, value, _, _ in rows), *(end for *_, ends in rows for end in ends or ())]
+    low, high = min(reach), max(reach)
+    room = 0.06 * (high - low) or 1.0
     layout: dict[str, Any] = {
         "showlegend": False,
-        "xaxis": {"title": {"text": "Sharpe ratio, annual"}, "zeroline": True},
+        "xaxis": {"title": {"text": "Sharpe ratio, annual"}, "range": compact((low - room, high + room))},
         "yaxis": {"type": "category"},
         "shapes": [_line(luck, "@luck", dash="dash")],
-        "annotations": [_label(luck, f"luck alone: {number(luck)}")],
+        "annotations": [_label(luck, f"luck alone: {number(luck)}", left=2.0 * luck > low + high)],
     }
-    tried, span = counted(evidence.n_trials, "configuration"), number(evidence.years, 1)
     than = "more than" if evidence.annual_sharpe > luck else "no more than"
     title = f"The Sharpe ratio found, {number(evidence.annual_sharpe)}, is {than} luck alone reaches"
-    note = (
-        f"Luck alone: what the best of {tried} without any edge is expected to show over {span} years. Whiskers: "
-        "the middle 95 % (in-sample) and 90 % (out-of-sample) of bootstrap samples."
-    )
+    note = "Whiskers: the middle 95 % (in-sample) and 90 % (out-of-sample) of bootstrap samples."
     return Chart("luck", title, note, data, layout)
 
 
@@ -132,21 +131,22 @@ def permutation_chart(test: "PermutationTest") -> Chart | None:
     low, high = min(float(values.min()), real), max(float(values.max()), real)
     edges = np.linspace(low, high, _BINS + 1) if high > low else np.array([low - 0.5, high + 0.5])
     as_good = found >= test.real
-    unit = f" ({html.escape(words(test.objective))})"
     data = [
         _bars(name, color, edges.tolist(), np.histogram(values[rows], edges)[0].tolist(), "")
         for name, color, rows in (("worse than here", "@muted", ~as_good), ("at least as good", "@luck", as_good))
         if rows.any()
     ]
-    layout = {
+    layout: dict[str, Any] = {
         "showlegend": True,
         "barmode": "stack",
         "bargap": 0,
-        "xaxis": {"title": {"text": f"best of the search on a shuffled market{unit}"}},
+        "xaxis": {"title": {"text": f"best {html.escape(words(test.objective))} of each search"}},
         "yaxis": {"title": {"text": "shuffled markets"}, "rangemode": "tozero"},
         "shapes": [_line(real, "@chosen")],
-        "annotations": [_label(real, f"this market: {number(real)}", xanchor="right" if real > (low + high) / 2 else "left")],
-    }  # fmt: skip
+        "annotations": [_label(real, f"this market: {number(real)}", left=2.0 * real > low + high)],
+    }
+    if len(found) <= 10:  # so few that an axis would show halves of markets
+        layout["yaxis"]["dtick"] = 1
     done = counted(len(test.nulls), "shuffled market")
     title = f"{test.beaten:,} of {done} gave the same search at least as much: p = {number(test.p_value, 3)}"
     notes = ["Every move of this market is in each of them, in another order: nothing there can be predicted."]
@@ -247,14 +247,16 @@ def stitched_chart(walked: "WalkForwardResult") -> Chart | None:
         "showlegend": False,
         "hovermode": "x unified",
         "xaxis": time_axis(candles, hoverformat="%Y-%m-%d %H:%M UTC"),
-        "yaxis": {"title": {"text": "equity (quote currency)"}},
+        "yaxis": {"title": {"text": "equity (quote currency)", "standoff": 14}},
         "shapes": [*_shades(walked), {**start, "line": {"color": "@muted", "width": 1, "dash": "dot"}}],
     }
     net = float(walked.equity[-1]) - walked.capital
     ratio, trades = walked.metrics["sharpe_ratio"], counted(len(walked.trades), "trade")
     title = f"Out-of-sample {money(net, signed=True)} with {trades}: a Sharpe ratio of {number(ratio)}"
     if not walked.reoptimized:
-        title = f"One given configuration made {money(net, signed=True)} with {trades}: a Sharpe ratio of {number(ratio)}"
+        title = (
+            f"One given configuration made {money(net, signed=True)} with {trades}: a Sharpe ratio of {number(ratio)}"
+        )
     note = "Every other window is shaded."
     if len(kept) < len(walked.equity):
         note += f" {len(kept):,} of {len(walked.equity):,} bars are drawn, every high and low among them."
@@ -292,8 +294,8 @@ def drift_charts(walked: "WalkForwardResult") -> list[Chart]:
             "hovertemplate": "%{y}<extra></extra>",
         }
         layout = {"showlegend": False, "xaxis": {"type": "date", "nticks": 5}, "yaxis": {"nticks": 6}}
-        reach = f"{number(min(values), 4)} to {number(max(values), 4)}".replace(".0000", "")
-        found.append(Chart(f"drift-{name}", f"{name}: {reach}", "", [steps], layout))
+        title = f"{name}: {min(values):.4g} to {max(values):.4g}"
+        found.append(Chart(f"drift-{name}", title, "", [steps], layout))
     return found
 
 
@@ -307,7 +309,10 @@ def logit_chart(found: "PBO") -> Chart:
     edges = np.linspace(-reach, reach, _BINS + 1)
     data = [
         _bars(name, color, edges.tolist(), np.histogram(values[rows], edges)[0].tolist(), "")
-        for name, color, rows in (("below the middle", "@loss", values <= 0.0), ("above it", "@gain", values > 0.0))
+        for name, color, rows in (
+            ("below the middle", "@loss", values <= 0.0),
+            ("above the middle", "@gain", values > 0.0),
+        )
         if rows.any()
     ]
     layout = {
@@ -404,7 +409,7 @@ def fan_chart(paths: "Paths", walked: "WalkForwardResult") -> Chart:
         "showlegend": True,
         "hovermode": "x unified",
         "xaxis": {"title": {"text": "days traded out-of-sample"}},
-        "yaxis": {"title": {"text": "equity, start = 1"}},
+        "yaxis": {"title": {"text": "equity, start = 1", "standoff": 14}},
     }
     deep = percent(paths.max_drawdown.percentiles.get(95))
     title = (
@@ -429,14 +434,14 @@ def drawdown_chart(found: "Reshuffle") -> Chart:
         "yaxis": {"title": {"text": "orders"}, "rangemode": "tozero"},
         "shapes": [_line(real, "@chosen"), _line(deep, "@ink", dash="dot")],
         "annotations": [
-            _label(real, "what happened", xanchor="right" if real < deep else "left"),
-            _label(deep, "95 %", xanchor="left" if real < deep else "right"),
+            _label(real, "what happened", left=real < deep),
+            _label(deep, "95 %", left=real >= deep),
         ],
     }
-    title = (
-        f"The same trades in other orders: one in twenty falls by {percent(deep)} or more; {percent(real)} happened"
+    title = f"The same trades in other orders: one in twenty falls by {percent(deep)} or more; {percent(real)} happened"
+    note = (
+        f"{found.resamples:,} orders of {counted(found.trades, 'trade')}; the final equity is the same in all of them."
     )
-    note = f"{found.resamples:,} orders of {counted(found.trades, 'trade')}; the final equity is the same in all of them."
     return Chart("drawdowns", title, note, [_bars("orders", "@done", spread.edges, spread.counts, " %")], layout)
 
 

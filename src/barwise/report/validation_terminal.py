@@ -1,5 +1,6 @@
 """The verdict in the terminal: the word, why, every test that decided it, and the walk-forward, in 80 columns."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from barwise.report import statements
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from barwise.validation.walk_forward import WalkForwardResult
 
 _LABEL_WIDTH = 10
+_TEXT_WIDTH = 66  # of 80 columns, without the labels
 _MOST_WINDOWS = 24
 _STYLES = {
     "LIKELY REAL": "bold green", "UNPROVEN": "bold", "LIKELY OVERFIT": "bold red", "TOO LITTLE DATA": "bold yellow",
@@ -156,13 +158,13 @@ def _windows(walked: "WalkForwardResult") -> "RenderableType":
 
 
 def _walk_facts(walked: "WalkForwardResult") -> list[tuple[str, str, str]]:
-    lines = [_whole(f"{name.lower()} {value}") for name, value, _ in scores(walked)]
+    lines = [f"{name.lower()} {value}" for name, value, _ in scores(walked)]
     net = float(walked.equity[-1]) - walked.capital if len(walked.equity) else 0.0
     stitched = (
         f"net {money(net, signed=True)}, Sharpe {number(walked.metrics['sharpe_ratio'])}, max drawdown "
         f"{percent(walked.metrics['max_drawdown'])}, {counted(len(walked.trades), 'trade')}"
     )
-    return [("Stitched", stitched, ""), ("Scores", "   ".join(lines), "")]
+    return [("Stitched", stitched, ""), ("Scores", _packed(lines), "")]
 
 
 def _lines(report: "ValidationReport", look_ahead: "LookAheadReport | None") -> "RenderableType":
@@ -170,9 +172,9 @@ def _lines(report: "ValidationReport", look_ahead: "LookAheadReport | None") -> 
     if report.walked is not None:
         facts += _walk_facts(report.walked)
     facts.append(("Luck", luck_sentence(report.decision), ""))
-    worlds = [_whole(f"{one.name} {money(one.net_pnl, signed=True)}") for one in report.scenarios]
+    worlds = [f"{one.name} {money(one.net_pnl, signed=True)}" for one in report.scenarios]
     if worlds:
-        facts.append(("Stress", ", ".join(worlds), ""))
+        facts.append(("Stress", _packed(worlds), ""))
     jitters = [
         f"{percent(100.0 * one.profitable, 0)} with a profit up to {percent(100.0 * one.share, 0)} off"
         for one in report.jitters
@@ -189,9 +191,15 @@ def _lines(report: "ValidationReport", look_ahead: "LookAheadReport | None") -> 
     return _grid(facts)
 
 
-def _whole(text: str) -> str:
-    """A text that no line breaks in two."""
-    return text.replace(" ", "\u00a0")
+def _packed(texts: Sequence[str]) -> str:
+    """Texts side by side, none of them broken over two lines."""
+    lines = [texts[0]]
+    for text in texts[1:]:
+        if len(lines[-1]) + len(text) + 3 <= _TEXT_WIDTH:
+            lines[-1] += f"   {text}"
+        else:
+            lines.append(text)
+    return "\n".join(lines)
 
 
 def _grid(facts: "list[tuple[str, str, str]]") -> "RenderableType":

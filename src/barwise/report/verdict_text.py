@@ -21,9 +21,10 @@ STABILITY_CHECK = (
 
 
 def sentence(text: str) -> str:
-    """With a capital and a full stop."""
+    """With a capital, unless it begins with a command, and a full stop."""
     text = text.strip()
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"
+    first = text[:1] if text.startswith("barwise ") else text[:1].upper()
+    return f"{first}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"
 
 
 def state(test: "Test", evidence: "Evidence") -> str:
@@ -34,9 +35,10 @@ def state(test: "Test", evidence: "Evidence") -> str:
         return "no limit"
     # Without a search nothing of its trials is known; the walk-forward and the shuffles are steps of their own.
     searched = evidence.windows is not None or evidence.p_value is not None or evidence.dsr is not None
+    walked = bool(evidence.windows) or evidence.stressed_net is not None
     run = {
         "permutation test": evidence.p_value is not None,
-        **dict.fromkeys(_OF_WALK_FORWARD, evidence.windows is not None),
+        **dict.fromkeys(_OF_WALK_FORWARD, walked),
         **dict.fromkeys(_OF_TRIALS, searched),
     }
     return "no value" if run.get(test.name, True) else "not run"
@@ -68,7 +70,9 @@ def luck_sentence(verdict: "Verdict") -> str:
     evidence = verdict.evidence
     tried = counted(evidence.n_trials, "configuration")
     are = "is" if evidence.n_trials == 1 else "are"
-    text = f"{tried} {are} on record for these candles; over {years(evidence.years)} the best of so many without any edge"
+    text = (
+        f"{tried} {are} on record for these candles; over {years(evidence.years)} the best of so many without any edge"
+    )
     return (
         f"{text} is expected to show a Sharpe ratio of {number(evidence.luck_line)}. "
         f"This one shows {number(evidence.annual_sharpe)}."

@@ -22,6 +22,8 @@ _RATES = (
     "buy_maker", "buy_taker", "sell_maker", "sell_taker", "buy_order_flat", "buy_order_rate", "sell_order_flat",
     "sell_order_rate",
 )  # fmt: skip
+# A schedule refuses rates of a tenth and more, as percentages by mistake.
+_HIGHEST_FEE = 0.0999
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,10 @@ def pieces_of(walked: WalkForwardResult) -> list[tuple[Strategy, int, int]]:
 
 def with_fees(execution: ExecutionConfig, fees: FeeSchedule, factor: float) -> ExecutionConfig:
     """The same settings with every fee multiplied."""
-    scaled = FeeSchedule(f"fees x {factor:g}", **{name: getattr(fees, name) * factor for name in _RATES})
-    return execution.replace(fees=scaled, maker_fee=None, taker_fee=None)
+    scaled = {name: getattr(fees, name) * factor for name in _RATES}
+    scaled |= {name: min(_HIGHEST_FEE, scaled[name]) for name in _RATES[:4]}
+    scaled_fees = FeeSchedule(f"fees x {factor:g}", **scaled)
+    return execution.replace(fees=scaled_fees, maker_fee=None, taker_fee=None)
 
 
 def delayed(strategy: Strategy) -> Strategy:

@@ -1,0 +1,335 @@
+"""`barwise validate` and `barwise walk-forward`: is it real, and would it have worked on bars it had not seen?"""
+
+import json as json_text
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from barwise.cli.backtest import DetailTimeframe, Quantity, StrategyName, run_settings
+from barwise.cli.options import (
+    End,
+    Exchange,
+    Home,
+    Quiet,
+    Session,
+    Settings,
+    Start,
+    Symbol,
+    TimeframeName,
+    shown_path,
+)
+from barwise.errors import BacktestError, ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from barwise.config import OptimizationConfig, WalkForwardConfig
+    from barwise.data.candles import Candles
+    from barwise.pipeline import Inputs, Market, Rules
+    from barwise.report.validation import ValidationFiles
+    from barwise.strategy.base import Strategy
+    from barwise.strategy.lookahead import LookAheadReport
+
+logger = logging.getLogger(__name__)
+
+_PROFILES = ("FAST", "BALANCED", "THOROUGH")
+# What a step is called where people read it.
+_STEPS = {"permutations": "shuffled markets", "monte carlo": "other histories"}
+
+File = Annotated[
+    Path | None, typer.Option("--file", metavar="FILE", help="Candles of a Parquet or CSV file, not the store.")
+]
+Profile = Annotated[str, typer.Option("--profile", metavar="NAME", help="FAST, BALANCED or THOROUGH.")]
+InSampleDays = Annotated[int, typer.Option("--is-days", metavar="DAYS", help="In-sample part of a window.")]
+OutOfSampleDays = Annotated[int, typer.Option("--oos-days", metavar="DAYS", help="Out-of-sample part of a window.")]
+StrideDays = Annotated[
+    int | None, typer.Option("--stride-days", metavar="DAYS", help="From window to window; default --oos-days.")
+]
+Anchored = Annotated[bool, typer.Option("--anchored", help="Every in-sample part begins at the first bar.")]
+Embargo = Annotated[int, typer.Option("--embargo", metavar="BARS", help="Left out between the two parts.")]
+LeastTrades = Annotated[
+    int, typer.Option("--min-trades-per-window", metavar="N", help="Fewer: the window is kept and not scored.")
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Same seed, same result.")]
+Workers = Annotated[int | None, typer.Option("--workers", metavar="N", help="Threads or processes.")]
+BackendName = Annotated[str, typer.Option("--backend", metavar="NAME", help="threads, processes or ray.")]
+Storage = Annotated[str | None, typer.Option("--storage", metavar="URL", help="Ledger: a file or a PostgreSQL URL.")]
+Report = Annotated[bool, typer.Option("--report/--no-report", help="Write the report's files.")]
+LookAheadCheck = Annotated[
+    bool, typer.Option("--lookahead-check/--no-lookahead-check", help="Refuse a strategy that looks ahead.")
+]
+JsonLines = Annotated[bool, typer.Option("--json", help="Print JSON lines: progress, then the result.")]
+
+Tell = Callable[[str, int, int], None]
+
+
+def validate(
+    exchange: Exchange = None,
+    symbol: Symbol = None,
+    timeframe: TimeframeName = None,
+    start: Start = None,
+    end: End = None,
+    file: File = None,
+    detail: DetailTimeframe = None,
+    qty: Quantity = None,
+    strategy: StrategyName = None,
+    settings: Settings = None,
+    profile: Profile = "BALANCED",
+    permutations: Annotated[
+        int | None,
+        typer.Option(
+            "--permutations", metavar="N", help="Shuffled markets, at most; 0 = none; default 39, 99, 199 by profile."
+        ),
+    ] = None,
+    is_days: InSampleDays = 60,
+    oos_days: OutOfSampleDays = 20,
+    stride_days: StrideDays = None,
+    anchored: Anchored = False,
+    embargo: Embargo = 0,
+    min_trades_per_window: LeastTrades = 5,
+    seed: Seed = 42,
+    workers: Workers = None,
+    backend: BackendName = "threads",
+    storage: Storage = None,
+    report: Report = True,
+    lookahead_check: LookAheadCheck = True,
+    json: JsonLines = False,
+    quiet: Quiet = False,
+    home: Home = None,
+) -> None:
+    """Search a strategy's parameters, judge what was found, and give a verdict.
+
+    Without options: the EMA/RSI/ATR strategy on one year of the SYNTHETIC market SAMPLE. The verdict is one of LIKELY
+    REAL, UNPROVEN, LIKELY OVERFIT and TOO LITTLE DATA, by a rule that was fixed beforehand; docs/verdict.md explains
+    it. The exit code does not depend on it.
+    """
+    session = Session.begin(home, json, quiet)
+    market, rules, inputs = _inputs(
+        exchange=exchange, symbol=symbol, timeframe=timeframe, start=start, end=end, candle_file=file, detail=detail,
+        quantity=qty, strategy=strategy, values=settings, check_lookahead=lookahead_check,
+    )  # fmt: skip
+    search = _search(profile, seed=seed, workers=workers, backend=backend, storage=storage)
+    windows = _windows(is_days, oos_days, stride_days, anchored, embargo, min_trades_per_window, reoptimize=True)
+    from barwise.report.validation import validation_document, write_validation
+    from barwise.report.validation_terminal import print_validation
+    from barwise.validation.engine import validate as judged
+
+    with _shown_progress(session) as tell:
+        look_ahead = _long_check(rules.strategy, inputs.candles, tell) if lookahead_check else None
+        found = judged(
+            inputs.candles, rules.strategy, market.quantity, search=search, windows=windows, permutations=permutations,
+            execution=rules.execution, detail=inputs.detail, funding=inputs.funding, check_lookahead=lookahead_check,
+            on_step=tell,
+        )  # fmt: skip
+    files = write_validation(found, session.home, look_ahead=look_ahead) if report else None
+    if session.as_json:
+        session.document(_result_line(validation_document(found, look_ahead), files))
+    if session.speaks:
+        print_validation(found, session.console(), look_ahead=look_ahead)
+        _say_files(session, files)
+
+
+def walk_forward(
+    exchange: Exchange = None,
+    symbol: Symbol = None,
+    timeframe: TimeframeName = None,
+    start: Start = None,
+    end: End = None,
+    file: File = None,
+    detail: DetailTimeframe = None,
+    qty: Quantity = None,
+    strategy: StrategyName = None,
+    settings: Settings = None,
+    fixed: Annotated[
+        bool, typer.Option("--fixed", help="Trade the given parameters in every window: a stability check.")
+    ] = False,
+    profile: Profile = "BALANCED",
+    is_days: InSampleDays = 60,
+    oos_days: OutOfSampleDays = 20,
+    stride_days: StrideDays = None,
+    anchored: Anchored = False,
+    embargo: Embargo = 0,
+    min_trades_per_window: LeastTrades = 5,
+    seed: Seed = 42,
+    workers: Workers = None,
+    backend: BackendName = "threads",
+    storage: Storage = None,
+    report: Report = True,
+    lookahead_check: LookAheadCheck = True,
+    json: JsonLines = False,
+    quiet: Quiet = False,
+    home: Home = None,
+) -> None:
+    """Walk a strategy forward: search in the past, trade what came after, window by window.
+
+    Without options: the EMA/RSI/ATR strategy on one year of the SYNTHETIC market SAMPLE. There is no verdict here;
+    barwise validate has this and the other tests.
+    """
+    session = Session.begin(home, json, quiet)
+    market, rules, inputs = _inputs(
+        exchange=exchange, symbol=symbol, timeframe=timeframe, start=start, end=end, candle_file=file, detail=detail,
+        quantity=qty, strategy=strategy, values=settings, check_lookahead=lookahead_check,
+    )  # fmt: skip
+    search = _search(profile, seed=seed, workers=workers, backend=backend, storage=storage)
+    windows = _windows(is_days, oos_days, stride_days, anchored, embargo, min_trades_per_window, reoptimize=not fixed)
+    from barwise.report.validation import walk_forward_document, write_walk_forward
+    from barwise.report.validation_terminal import print_walk_forward
+    from barwise.validation.walk_forward import WalForwardEngine
+
+    with _shown_progress(session) as tell:
+        found = WalForwardEngine(
+            inputs.candles, rules.strategy, market.quantity, wfa_config=windows, opt_config=search,
+            execution=rules.execution, detail=inputs.detail, funding=inputs.funding, check_lookahead=lookahead_check,
+            on_window=lambda window, total: tell("walk-forward", window.number, total),
+        ).run()  # fmt: skip
+    files = write_walk_forward(found, session.home) if report else None
+    if session.as_json:
+        session.document(_result_line(walk_forward_document(found), files))
+    if session.speaks:
+        print_walk_forward(found, session.console())
+        _say_files(session, files)
+
+
+# -- Options -----------------------------------------------------------------------------------------------------------
+
+
+def _inputs(**options: Any) -> "tuple[Market, Rules, Inputs]":
+    wanted = run_settings(**options)
+    from barwise import pipeline
+
+    market, rules = pipeline.choose_market(wanted), pipeline.choose_rules(wanted)
+    return market, rules, pipeline.fetch_inputs(wanted, market)
+
+
+def _search(profile: str, **options: Any) -> "OptimizationConfig":
+    """The search that is judged: the batch search, because the error rate of the rule is measured with it.
+
+    Raises:
+        ConfigError: An option is wrong.
+    """
+    if profile.upper() not in _PROFILES:
+        raise ConfigError(
+            f"{profile} is not a profile.{did_you_mean(profile.upper(), _PROFILES)}",
+            hint=f"use {', '.join(_PROFILES)}.",
+        )
+    from barwise.config import OptimizationConfig
+
+    return OptimizationConfig(profile=profile.upper(), optuna_sampler="AUTO", **options)
+
+
+def _windows(
+    is_days: int, oos_days: int, stride_days: int | None, anchored: bool, embargo: int, least: int, *, reoptimize: bool
+) -> "WalkForwardConfig":
+    from barwise.config import WalkForwardConfig
+
+    return WalkForwardConfig(
+        is_length_days=is_days,
+        oos_length_days=oos_days,
+        stride_days=oos_days if stride_days is None else stride_days,
+        min_trades_per_window=least,
+        reoptimize=reoptimize,
+        anchored=anchored,
+        embargo=embargo,
+    )
+
+
+def _long_check(strategy: "Strategy", candles: "Candles", tell: Tell) -> "LookAheadReport":
+    """The long check for look-ahead: no verdict is worth a look if the strategy has seen the future.
+
+    Raises:
+        BacktestError: The strategy looks ahead.
+    """
+    from barwise.strategy.lookahead import check_lookahead
+
+    tell("look-ahead", 0, 1)
+    found = check_lookahead(strategy, candles)
+    if not found.ok:
+        raise BacktestError(
+            str(found),
+            hint="use only bars up to t for the value at t; --no-lookahead-check judges it all the same.",
+        )
+    return found
+
+
+# -- What is said ------------------------------------------------------------------------------------------------------
+
+
+def _result_line(document: dict[str, Any], files: "ValidationFiles | None") -> dict[str, Any]:
+    written = {} if files is None else {name: str(path) for name, path in vars(files).items() if path is not None}
+    return {"event": "result", **document, "files": written}
+
+
+def _say_files(session: Session, files: "ValidationFiles | None") -> None:
+    if files is None:
+        return
+    for label, path in (("Report", files.html), ("Results", files.json), ("Windows", files.windows_csv)):
+        if path is not None:
+            session.say(f" {label:<11}{shown_path(path)}")
+
+
+@contextmanager
+def _shown_progress(session: Session) -> Iterator[Tell]:
+    """How progress is told: JSON lines to programs, a bar a step to a terminal, a line a step to a log."""
+    if session.as_json:
+        yield _json_line
+    elif not session.speaks:
+        yield lambda step, done, total: None
+    elif sys.stderr.isatty():
+        with _bars() as tell:
+            yield tell
+    else:
+        yield _Logged()
+
+
+def _json_line(step: str, done: int, total: int) -> None:
+    content = {"event": "progress", "step": step, "done": done, "total": total}
+    sys.stdout.write(json_text.dumps(content) + "\n")
+    sys.stdout.flush()
+
+
+class _Logged:
+    """A line as each step begins, with what the one before it took."""
+
+    def __init__(self) -> None:
+        self._step, self._began = "", perf_counter()
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        if step == self._step:
+            return
+        now = perf_counter()
+        before = f" ({self._step} took {now - self._began:,.1f} s)" if self._step else ""
+        logger.info("%s%s", _STEPS.get(step, step), before)
+        self._step, self._began = step, now
+
+
+@contextmanager
+def _bars() -> Iterator[Tell]:
+    """A bar per step on stderr, with the time it has taken."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description:<16}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def finish() -> None:
+            for task in bars.tasks:
+                bars.update(task.id, completed=task.total)
+
+        def tell(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                finish()
+                tasks[step] = bars.add_task(_STEPS.get(step, step), total=total)
+            bars.update(tasks[step], completed=done, total=total)
+
+        yield tell
+        finish()
