@@ -22,6 +22,8 @@ import tests.backend_tasks as work
 from barwise.backends import Backend, checked_workers, open_backend, usable_cores
 from barwise.data.synthetic import sample_candles
 from barwise.errors import APIError, BacktestError, BarwiseError, ConfigError, RateLimitError
+from barwise.strategy.ema_rsi_atr import EmaRsiAtr
+from barwise.sweeping import Sweeper
 from tests.conftest import REPOSITORY
 
 # Handed out and not yet asked for: four tasks for each of two workers.
@@ -498,3 +500,19 @@ def test_errors_survive_pickling(error: BarwiseError) -> None:
     found = pickle.loads(pickle.dumps(error))
     assert type(found) is type(error)
     assert (vars(found), str(found), found.args) == (vars(error), str(error), error.args)
+
+
+def test_a_sweep_in_steps_is_the_same_on_every_backend(remote: Backend) -> None:
+    random = np.random.default_rng(5)
+    columns = {"ema_fast": random.integers(10, 30, 40), "atr_sl_multiplier": random.uniform(1.0, 2.0, 40)}
+    candles = sample_candles()[:1_500]
+    here = Sweeper(candles, EmaRsiAtr(), 0.1, workers=1)
+    there = Sweeper(candles, EmaRsiAtr(), 0.1, backend=remote)
+    some = np.arange(0, 40, 3)
+    found = []
+    for sweeper in (here, there):
+        run = sweeper.start(columns)
+        steps = (sweeper.advance(run, 700), sweeper.advance(run, 1_500, some))
+        found.append([step.tobytes() for step in steps] + [run.starts.tobytes()])
+    assert found[0] == found[1]
+    assert there.sweep(columns).summaries.tobytes() == here.sweep(columns).summaries.tobytes()

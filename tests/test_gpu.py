@@ -165,6 +165,33 @@ class TestSimulatedCard:
         assert (states["bar"] == (-1 if ending == "close" else PAUSE - 1)).all()
 
 
+SEARCH = """
+import sys
+from barwise import OptimizationConfig, StrategyConfig, optimize, sample_candles
+settings = {"optuna_sampler": "RANDOM", "num_trials": 10, "multi_fidelity": False, "min_trades": 1, "seed": 3}
+found = []
+for backend in ("cuda", "threads"):
+    config = OptimizationConfig(backend=backend, storage=f"{sys.argv[1]}/{backend}.sqlite", **settings)
+    found.append(optimize(sample_candles()[:420], StrategyConfig(), 0.1, joint=True, config=config))
+card, processor = found
+assert card.strategy == processor.strategy, (card.best_params, processor.best_params)
+assert card.best.summary.tobytes() == processor.best.summary.tobytes()
+assert card.stages[0].trials.summaries.tobytes() == processor.stages[0].trials.summaries.tobytes()
+print(card.n_trials, processor.n_trials)
+"""
+
+
+def test_an_optimization_on_the_card_ends_where_the_processors_does(tmp_path: Path) -> None:
+    """The processor scores the best again, and both scores of them are on record, each under its device."""
+    pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: pip install 'barwise[cuda]'")
+    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": str(REPOSITORY / "src")}
+    done = subprocess.run(
+        [sys.executable, "-c", SEARCH, str(tmp_path)], env=environment, check=True, capture_output=True, text=True
+    )
+    on_card, on_processor_alone = map(int, done.stdout.split())
+    assert on_card > on_processor_alone > 10
+
+
 class TestRealCard:
     @pytest.fixture(autouse=True)
     def _needs_a_card(self) -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def sweeper_of(candles: Candles) -> Sweeper:
     return Sweeper(candles, BASE, 0.1, execution=COSTS, workers=1, check_lookahead=False)
 
 
-def tested(candles: Candles, search: OptimizationConfig = SEARCH, **settings: Any) -> PermutationTest:
+def searched_and_shuffled(candles: Candles, search: OptimizationConfig = SEARCH, **settings: Any) -> PermutationTest:
     return permutation_test(sweeper_of(candles), BASE, search, 19, **settings)
 
 
@@ -70,7 +70,7 @@ class Scripted:
 
     def close(self) -> None: ...
 
-    def __enter__(self) -> "Scripted":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None: ...
@@ -78,7 +78,7 @@ class Scripted:
 
 def counted(candles: Candles, permutations: int, script: str) -> tuple[PermutationTest, Scripted]:
     """A test whose nulls beat the real market at +, tie with it at =, stay below at -; the last one goes on."""
-    real = tested(candles).real
+    real = searched_and_shuffled(candles).real
     values = [{"+": real + 1.0, "=": real, "-": real - 1.0, "0": -np.inf}[mark] for mark in script]
     workers = Scripted(values + values[-1:] * (permutations - len(values)))
     backend: Any = workers
@@ -122,7 +122,7 @@ def test_an_early_stop_never_hides_a_verdict(candles: Candles) -> None:
 
 def test_it_is_told_as_it_goes_on(candles: Candles) -> None:
     told: list[tuple[int, int, int]] = []
-    found = tested(candles, on_permutation=lambda *counts: told.append(counts))
+    found = searched_and_shuffled(candles, on_permutation=lambda *counts: told.append(counts))
     assert [done for done, _, _ in told] == list(range(1, len(found.nulls) + 1))
     assert [beaten for _, beaten, _ in told] == np.cumsum(found.nulls >= found.real).tolist()
     assert {total for _, _, total in told} == {19}
@@ -133,7 +133,7 @@ def test_it_is_told_as_it_goes_on(candles: Candles) -> None:
 
 
 def test_both_sides_are_what_the_optimizer_finds(candles: Candles, tmp_path: Path) -> None:
-    found = tested(candles)
+    found = searched_and_shuffled(candles)
 
     def best(market: Candles, name: str) -> float:
         config = SEARCH.replace(storage=str(tmp_path / name))
@@ -147,7 +147,7 @@ def test_both_sides_are_what_the_optimizer_finds(candles: Candles, tmp_path: Pat
 
 
 def test_a_cost_is_compared_with_its_sign_turned(candles: Candles) -> None:
-    found = tested(candles, SEARCH.replace(objective="max_drawdown", min_trades=1))
+    found = searched_and_shuffled(candles, SEARCH.replace(objective="max_drawdown", min_trades=1))
     assert found.objective == "max_drawdown"
     assert found.real <= 0.0  # larger is better
     assert (found.nulls <= 0.0).all()
@@ -181,17 +181,17 @@ def test_nights_stay_nights_in_a_market_with_sessions(market_data: Path) -> None
 
 
 def test_the_same_seed_gives_the_same_test_and_another_seed_another_one(candles: Candles) -> None:
-    once, again, other = (tested(candles, SEARCH.replace(seed=seed)) for seed in (5, 5, 6))
+    once, again, other = (searched_and_shuffled(candles, SEARCH.replace(seed=seed)) for seed in (5, 5, 6))
     assert (once.real, once.nulls.tolist(), once.p_value) == (again.real, again.nulls.tolist(), again.p_value)
     assert once.nulls[0] != other.nulls[0]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_processes_change_nothing(candles: Candles, workers: int) -> None:
-    alone = tested(candles)
+    alone = searched_and_shuffled(candles)
     opened: Backend
     with open_backend("processes", workers) as opened:
-        spread = tested(candles, backend=opened)
+        spread = searched_and_shuffled(candles, backend=opened)
     assert (spread.real, spread.nulls.tolist(), spread.p_value) == (alone.real, alone.nulls.tolist(), alone.p_value)
 
 
@@ -216,7 +216,7 @@ def test_a_planted_edge_beats_every_shuffle_and_a_shuffled_market_does_not() -> 
 
 
 def test_a_market_without_a_trade_is_beaten_by_every_shuffle(candles: Candles) -> None:
-    found = tested(candles, SEARCH.replace(min_trades=10_000))
+    found = searched_and_shuffled(candles, SEARCH.replace(min_trades=10_000))
     assert found.real == -np.inf
     assert found.p_value == 1.0
     assert len(found.nulls) == 2
@@ -231,8 +231,8 @@ def test_the_order_of_shuffled_bars_is_not_that_of_funding_or_detail(candles: Ca
     rates = [(int(moment), 0.01) for moment in candles.time[::8]]
     sweeper = Sweeper(candles, BASE, 0.1, execution=COSTS, detail=fine, funding=rates, check_lookahead=False)
     with_both = permutation_test(sweeper, BASE, SEARCH, 19)
-    assert with_both.real == tested(candles).real
-    assert with_both.nulls.tolist() == tested(candles).nulls.tolist()
+    assert with_both.real == searched_and_shuffled(candles).real
+    assert with_both.nulls.tolist() == searched_and_shuffled(candles).nulls.tolist()
 
 
 # What is refused, and how it ends.
@@ -247,8 +247,11 @@ def test_fewer_than_19_permutations_can_show_nothing(candles: Candles, permutati
 
 def test_several_objectives_cannot_be_compared(candles: Candles) -> None:
     with pytest.raises(ConfigError, match="one objective; there are several"):
-        tested(candles, SEARCH.replace(objective=("sharpe_ratio", "max_drawdown")))
-    assert tested(candles, SEARCH.replace(objective=("sharpe_ratio",))).real == tested(candles).real
+        searched_and_shuffled(candles, SEARCH.replace(objective=("sharpe_ratio", "max_drawdown")))
+    assert (
+        searched_and_shuffled(candles, SEARCH.replace(objective=("sharpe_ratio",))).real
+        == searched_and_shuffled(candles).real
+    )
 
 
 _PROGRAM = """

@@ -36,11 +36,13 @@ from barwise.report.files import versions
 from barwise.report.markup import element, json_block
 from barwise.report.page import render_page
 from barwise.report.price_chart import EXIT_MARKS, candle_chart, display_candles
+from barwise.report.statements import verdict
 from barwise.report.tables import cell, trades_csv
 from barwise.report.text import duration, money, number, percent, price, words
 from barwise.result import BacktestResult
 from barwise.strategy.base import Plan, Strategy
 from barwise.strategy.ema_rsi_atr import EmaRsiAtr
+from barwise.validation.engine import judge_backtest
 from tests.conftest import REPOSITORY
 
 WRITTEN = datetime(2025, 4, 1, 12, 4, 5, tzinfo=UTC)
@@ -214,11 +216,33 @@ def test_the_summary_has_no_line_longer_than_eighty_columns(
         assert max(len(line) for line in printed(result).splitlines()) <= 80
 
 
-def test_the_summary_gives_no_verdict_but_says_what_one_backtest_cannot_tell(sample: BacktestResult) -> None:
+def test_the_summary_gives_the_verdict_of_one_backtest_and_says_what_it_cannot_tell(sample: BacktestResult) -> None:
     text = " ".join(printed(sample).split())
-    assert "verdict" not in text.lower()
+    word = str(judge_backtest(sample).word)
+    assert word != "LIKELY REAL"
+    assert f"Verdict {word}: " in text
     assert "no out-of-sample test was made" in text
-    assert "how many configurations were tried" in text
+    assert "How many configurations were tried on these candles is not known." in text
+
+
+def test_the_verdict_counts_the_configurations_on_record_and_says_what_luck_makes_of_them(
+    sample: BacktestResult,
+) -> None:
+    one, many = verdict(sample, 1), verdict(sample, 400)
+    assert "It is the only configuration on record for these candles." in one.text
+    luck = judge_backtest(sample, 400).evidence.luck_line
+    assert (
+        f"400 configurations are on record for these candles; the best of so many shows a Sharpe ratio of {luck:.2f}"
+        in (many.text)
+    )
+    page = render_page(sample, written=WRITTEN, versions=versions(), files={}, n_trials=400)
+    assert "400 configurations are on record" in page
+    assert f"<strong>Verdict: {many.word}. </strong>" in page
+
+
+def test_no_single_backtest_is_ever_called_real(one_trade: BacktestResult, ruined: BacktestResult) -> None:
+    assert verdict(one_trade, 1).word == "TOO LITTLE DATA"
+    assert verdict(ruined, 1).word in ("TOO LITTLE DATA", "UNPROVEN")
 
 
 def test_the_summary_without_colours_has_no_escape_sequence(sample: BacktestResult) -> None:

@@ -1,4 +1,4 @@
-"""Stressed results are those of plain backtests in the unkinder world, and neighbours stay as near as they are said to."""
+"""Stressed results are those of plain backtests in the unkinder world, and neighbours are as near as is said."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -175,7 +175,9 @@ def test_funding_and_detail_go_with_every_world(candles: Candles) -> None:
 
 
 def neighbours(strategy: Strategy, share: float, seed: int, fixed: tuple[str, ...] = ()) -> list[Strategy]:
-    space = Space(strategy, "joint", width=share, fixed=fixed)
+    reals = [d.name for d in Space(strategy, "joint", width=share, fixed=fixed).dimensions if not d.integer]
+    ends = {name: (getattr(strategy, name) * (1.0 - share), getattr(strategy, name) * (1.0 + share)) for name in reals}
+    space = Space(strategy, "joint", width=share, ranges=ends, fixed=fixed)
     unit = np.random.default_rng(seed).random((200, len(space.names)))
     return [space.configured(point) for point in space.valid(space.from_unit(unit))]
 
@@ -218,7 +220,7 @@ def test_fixed_parameters_do_not_move_and_with_all_of_them_fixed_nothing_does(ca
 
 def test_a_neighbour_that_needs_more_bars_than_there_are_is_a_data_error(candles: Candles) -> None:
     short = replace(candles, symbol="SHORT")[:34]
-    with pytest.raises(DataError, match="ema_trend"):
+    with pytest.raises(DataError, match="needs at least"):
         jittered(sweeper_of(short, BASE), BASE.replace(ema_trend=32), 0.1, seed=1)
 
 

@@ -274,15 +274,33 @@ def _say_files(session: Session, files: "ValidationFiles | None") -> None:
 @contextmanager
 def _shown_progress(session: Session) -> Iterator[Tell]:
     """How progress is told: JSON lines to programs, a bar a step to a terminal, a line a step to a log."""
+    # Every search says how its stages ended; here there are hundreds, of windows and of markets that never were.
+    searches = logging.getLogger("barwise.optimizer.search")
+    level = searches.level
+    if level == logging.NOTSET:
+        searches.setLevel(logging.WARNING)
+    try:
+        with _teller(session) as tell:
+            yield tell
+    finally:
+        searches.setLevel(level)
+
+
+@contextmanager
+def _teller(session: Session) -> Iterator[Tell]:
     if session.as_json:
         yield _json_line
     elif not session.speaks:
-        yield lambda step, done, total: None
+        yield _nobody
     elif sys.stderr.isatty():
         with _bars() as tell:
             yield tell
     else:
         yield _Logged()
+
+
+def _nobody(step: str, done: int, total: int) -> None:
+    """Nobody listens."""
 
 
 def _json_line(step: str, done: int, total: int) -> None:

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 from barwise.data.files import write_atomically
 from barwise.errors import DataError
 from barwise.report import statements
-from barwise.report.cells import Cell, data_table, money_result, signed
+from barwise.report.cells import Cell, data_table, money_result
 from barwise.report.charts import Chart
 from barwise.report.files import file_name, versions
 from barwise.report.markup import Child, Markup, element, joined
 from barwise.report.optimization_charts import ROLES
 from barwise.report.page import NO_SCRIPT, document, figure_block, section
 from barwise.report.sections import card
-from barwise.report.text import NOT_AVAILABLE, counted, day, money, moment, number, percent, price, words
+from barwise.report.text import NOT_AVAILABLE, counted, day, moment, money, number, percent, price, words
 from barwise.report.validation_charts import ValidationCharts, WalkCharts, validation_charts, walk_charts
 from barwise.report.verdict_text import (
     SIGNS,
@@ -46,8 +46,12 @@ if TYPE_CHECKING:
 
 _ROLES = " ".join(f"--{role}: {colour};" for role, colour in ROLES.items())
 _STYLE = f""":root {{ {_ROLES} }}
-.verdict {{ border-left: 10px solid var(--muted); background: var(--card); border-radius: 6px; padding: 1.1rem 1.3rem; }}
-.verdict .word {{ font-size: clamp(2rem, 6vw, 3.4rem); font-weight: 800; line-height: 1.1; letter-spacing: -0.02em; margin: 0; }}
+.verdict {{
+  border-left: 10px solid var(--muted); background: var(--card); border-radius: 6px; padding: 1.1rem 1.3rem;
+}}
+.verdict .word {{
+  font-size: clamp(2rem, 6vw, 3.4rem); font-weight: 800; line-height: 1.1; letter-spacing: -0.02em; margin: 0;
+}}
 .verdict .because {{ font-size: 1.1rem; margin: 0.6rem 0 0; }}
 .verdict ul {{ margin: 0.5rem 0 0; padding-left: 1.2rem; }}
 .likely-real {{ border-color: var(--gain); }}
@@ -410,24 +414,30 @@ def _interval_table(report: "ValidationReport") -> Markup | None:
 
 
 def _stress(report: "ValidationReport") -> list[Markup]:
-    parts: list[Markup] = []
-    if report.scenarios:
-        base = report.scenarios[0].net_pnl
-        rows = [
-            (
-                one.name,
-                money_result(one.net_pnl),
-                signed(one.net_pnl - base, money(one.net_pnl - base, signed=True))
-                if number(one.net_pnl - base) != "0.00"
-                else "",
-                f"{one.trades:,}",
-            )
-            for one in report.scenarios
-        ]
-        caption = "The out-of-sample pieces again, each from the same capital, so the sum is not that of the equity"
-        parts.append(data_table(caption, ("<world", "net result", "difference", "trades"), rows))
-    else:
-        parts.append(_missing("without out-of-sample pieces there is nothing to stress"))
+    parts = [_scenario_table(report), _jitter_table(report)]
+    return [element("div", *parts, class_="pair")]
+
+
+def _scenario_table(report: "ValidationReport") -> Markup:
+    if not report.scenarios:
+        return _missing("without out-of-sample pieces there is nothing to stress")
+    base = report.scenarios[0].net_pnl
+    rows = [
+        (
+            one.name,
+            money_result(one.net_pnl),
+            "" if one is report.scenarios[0] else money_result(one.net_pnl - base),
+            f"{one.trades:,}",
+        )
+        for one in report.scenarios
+    ]
+    caption = "The out-of-sample pieces again, each from the same capital, so the sum is not that of the equity"
+    return data_table(caption, ("<world", "net result", "difference", "trades"), rows)
+
+
+def _jitter_table(report: "ValidationReport") -> Markup:
+    if not report.jitters:
+        return _missing("the neighbourhood of the chosen strategy could not be tried")
     rows = [
         (
             f"up to {percent(100.0 * one.share, 0)} off",
@@ -439,8 +449,7 @@ def _stress(report: "ValidationReport") -> list[Markup]:
         for one in report.jitters
     ]
     header = ("<every parameter", "tried", "with a profit", "median Sharpe", "worst tenth")
-    parts.append(data_table("The neighbourhood of the chosen strategy, in-sample", header, rows))
-    return [element("div", *parts, class_="pair")]
+    return data_table("The neighbourhood of the chosen strategy, in-sample", header, rows)
 
 
 # -- Strategy, rule, reproduction --------------------------------------------------------------------------------------
@@ -509,14 +518,9 @@ def _reproduction(report: "ValidationReport", versions: Mapping[str, str]) -> Ma
         ("objective", report.stages[0].objective.label),
     ]
     if walked is not None:
-        config = walked.config
-        rows.append(
-            (
-                "windows",
-                f"{config.is_length_days} + {config.oos_length_days} days, every {config.stride_days}"
-                f"{', anchored' if config.anchored else ''}, embargo {counted(config.embargo, 'bar')}",
-            )
-        )
+        config, anchored = walked.config, ", anchored" if walked.config.anchored else ""
+        lengths = f"{config.is_length_days} + {config.oos_length_days} days, every {config.stride_days}{anchored}"
+        rows.append(("windows", f"{lengths}, embargo {counted(config.embargo, 'bar')}"))
     if report.permutation is not None:
         rows.append(("shuffled markets planned", f"{report.permutation.planned:,}"))
     rows += [(f"seconds, {step}", f"{taken:.1f}") for step, taken in report.seconds.items()]

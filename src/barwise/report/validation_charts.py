@@ -7,6 +7,7 @@ import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,15 +48,15 @@ def _label(x: float, text: str, *, left: bool) -> dict[str, Any]:
 
 def _bars(name: str, color: str, edges: Sequence[float], counts: Sequence[int], unit: str) -> Trace:
     """A histogram whose bins are known."""
-    middles = [(low + high) / 2.0 for low, high in zip(edges[:-1], edges[1:], strict=True)]
-    widths = [high - low for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    middles = [(low + high) / 2.0 for low, high in pairwise(edges)]
+    widths = [high - low for low, high in pairwise(edges)]
     return {
         "type": "bar",
         "name": name,
         "x": compact(middles),
         "y": list(counts),
         "width": compact(width or 1.0 for width in widths),
-        "customdata": [compact(pair) for pair in zip(edges[:-1], edges[1:], strict=True)],
+        "customdata": [compact(pair) for pair in pairwise(edges)],
         "marker": {"color": color, "line": {"color": "@page", "width": 1}},
         "hovertemplate": f"%{{y}} from %{{customdata[0]:.3~f}} to %{{customdata[1]:.3~f}}{unit}<extra>{name}</extra>",
     }
@@ -213,7 +214,8 @@ def window_chart(walked: "WalkForwardResult") -> Chart:
         notes.append("Numbers: out-of-sample trades.")
     if len(scored) < len(windows):
         notes.append(
-            f"Faint: fewer than {walked.config.min_trades_per_window} trades, in the equity curve and not in the scores."
+            f"Faint: not scored, with fewer than {walked.config.min_trades_per_window} trades or not searched. "
+            "They are in the equity curve."
         )
     return Chart("windows", title, " ".join(notes), data, layout)
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from barwise.validation.walk_forward import WalkForwardResult
 
 # A verdict is never told by colour alone: each state of a test has a sign and a word.
-SIGNS = {"passed": "✓", "failed": "✗", "not run": "–", "no value": "–", "no limit": "·"}
+SIGNS = {"passed": "✓", "failed": "✗", "not run": "-", "no value": "-", "no limit": "·"}
 _OF_WALK_FORWARD = frozenset(
     {"scored windows", "out-of-sample probability", "out-of-sample Sharpe", "slippage x 2", "walk-forward efficiency"}
 )

@@ -83,7 +83,7 @@ class ErrorRates:
         runs = sum(row.runs for row in self.noise)
         text = f"On {runs:,} markets without an edge it said LIKELY REAL {100.0 * self.false_share:.1f} % of the time."
         found = "; ".join(
-            f"a true Sharpe ratio of {row.sharpe:g} over {row.years:g} years in {100.0 * row.share:.0f} % of {row.runs:,}"
+            f"a true Sharpe ratio of {row.sharpe:g} over {row.years:g} years in {100.0 * row.share:.0f} %"
             for row in self.edges
         )
         return f"{text} It finds an edge of {found}." if found else text

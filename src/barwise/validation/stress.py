@@ -116,8 +116,18 @@ def delayed(strategy: Strategy) -> Strategy:
 
 
 def jittered(sweeper: Sweeper, strategy: Strategy, share: float, seed: int, fixed: Sequence[str] = ()) -> Jitter:
-    """How a configuration does when every searched parameter is off by up to `share` of itself."""
+    """How a configuration does when every searched parameter is off by up to `share` of itself.
+
+    A whole number may always be one off: it has no nearer neighbour.
+
+    Raises:
+        DataError: Too few bars for a neighbour.
+    """
     space = Space(strategy, "joint", width=share, fixed=fixed)
+    # A search moves each real value by a step at least, which can be more than the share.
+    reals = [dimension for dimension in space.dimensions if not dimension.integer]
+    ranges = {real.name: (real.base - share * abs(real.base), real.base + share * abs(real.base)) for real in reals}
+    space = Space(strategy, "joint", width=share, ranges=ranges, fixed=fixed)
     random = np.random.default_rng(seed)
     points = space.valid(space.from_unit(random.random((_JITTERED, len(space.names)))))
     values = [
