@@ -160,7 +160,10 @@ def halving_times(rounds: int) -> list[dict[str, Any]]:
     for candles in (quarter(), hours()):
         halvings, wholes = zip(
             *(
-                [searched(candles, optuna_sampler="AUTO", seed=seed, multi_fidelity=own) for own in (True, False)]
+                [
+                    searched(candles, optuna_sampler="AUTO", seed=seed, multi_fidelity=own, min_rung_trades=0)
+                    for own in (True, False)
+                ]
                 for seed in SEEDS
             ),
             strict=True,

@@ -111,7 +111,10 @@ def report(sampler: str, result: OptimizationResult, runs: list[BacktestResult])
 def compare(candles: Candles, quantity: float, sampler: str, seeds: int) -> None:
     """Print the best Sharpe ratios from several seeds, with halving and without."""
     for name, halved in (("halved", True), ("in full", False)):
-        runs = [optimized(candles, quantity, sampler, seed=seed, multi_fidelity=halved) for seed in range(seeds)]
+        runs = [
+            optimized(candles, quantity, sampler, seed=seed, multi_fidelity=halved, min_rung_trades=0)
+            for seed in range(seeds)
+        ]
         found = sorted(run.best.sharpe_ratio for run in runs)
         told(
             name,

@@ -261,7 +261,9 @@ def _bar() -> Iterator["Callable[[Progress], None]"]:
             best = "none yet" if progress.best is None else f"{progress.best:,.3f}"
             text = f"best {best}  {progress.pruned:,} pruned  {_speed(progress)}"
             if progress.stage not in tasks:
-                tasks[progress.stage] = bars.add_task("", total=progress.total, stage=progress.stage, text=text)
+                tasks[progress.stage] = bars.add_task(
+                    "", total=progress.total, completed=progress.done, stage=progress.stage, text=text
+                )
             bars.update(tasks[progress.stage], completed=progress.done, total=progress.total, text=text)
 
         yield tell
