@@ -1,4 +1,4 @@
-"""Flat API: walk-forward analysis and the verdict. See `barwise.validation.walk_forward` and `barwise.validation.engine`."""
+"""Flat API: walk-forward analysis and the verdict. See docs/walk-forward.md and docs/verdict.md."""
 
 from barwise.config import WalForwardConfig, WalkForwardConfig
 from barwise.validation.engine import ValidationReport, validate, walk_forward

@@ -3,7 +3,7 @@
 import json as json_text
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,6 +26,8 @@ from barwise.cli.options import (
 from barwise.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
+    from barwise.config import OptimizationConfig
+    from barwise.data.candles import Candles
     from barwise.optimizer.engine import OptimizationResult
     from barwise.optimizer.search import Progress
 
@@ -154,13 +156,34 @@ def optimize(
             detail=inputs.detail, funding=inputs.funding, check_lookahead=lookahead_check, on_progress=tell,
         ) as engine,
     ):  # fmt: skip
-        names = ("7.1", "7.2", "7.3") if stage == "all" else (stage,)
+        names: tuple[Any, ...] = ("7.1", "7.2", "7.3") if stage == "all" else (stage,)
+        _tell_plan(engine.candles, config, names)
         for name in names:
-            if engine.optimize(name).interrupted:  # type: ignore[arg-type]
+            if engine.optimize(name).interrupted:
                 break
         result = engine.result()
     _finish(session, result, report=report, study=study)
     return _INTERRUPTED if result.interrupted else 0
+
+
+def _tell_plan(candles: "Candles", config: "OptimizationConfig", stages: Sequence[Any]) -> None:
+    """What is about to be done, and what luck alone would make of it."""
+    from barwise.optimizer.samplers import canonical_name
+    from barwise.optimizer.search import trials_of
+    from barwise.stats.sharpe import expected_maximum
+
+    counts = [trials_of(config, stage) for stage in stages]
+    years = len(candles) / candles.timeframe.bars_per_year(candles.calendar)
+    logger.info(
+        "plan: %s trials (%s) on %s bars, %.2f years; the best of %s without any edge is expected to show a Sharpe ratio "
+        "of %.2f",
+        " + ".join(f"{count:,}" for count in counts),
+        canonical_name(config.optuna_sampler),
+        f"{len(candles):,}",
+        years,
+        f"{sum(counts):,}",
+        expected_maximum(sum(counts)) / years**0.5,
+    )
 
 
 def _parsed_ranges(texts: list[str] | None) -> dict[str, tuple[float, float]]:

@@ -47,6 +47,7 @@ from barwise.stats.sharpe import (
     deflated_sharpe,
     deflated_sharpe_null,
     expected_maximum,
+    min_backtest_length,
     min_track_record,
     moments,
     probabilistic_sharpe,
@@ -452,6 +453,7 @@ def _known_of(result: BacktestResult, n_trials: int, sharpe_variance: float | No
     shape = (found.skewness, found.kurtosis)
     if ratio > 0.0:
         known["needed_years"] = min_track_record(ratio, *shape) / per_year
+        known["luck_years"] = min_backtest_length(max(1, n_trials), known["annual_sharpe"])
     trials = max(1, n_trials)
     known["psr"] = probabilistic_sharpe(ratio, len(returns), *shape)
     known["dsr0"] = deflated_sharpe_null(ratio, len(returns), *shape, trials)

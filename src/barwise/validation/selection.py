@@ -17,6 +17,7 @@ from barwise.optimizer.evaluation import parameter_columns, replay
 from barwise.optimizer.trials import StageResult
 from barwise.stats.overfitting import PBO, probability_of_overfitting
 from barwise.stats.reality_check import SPA, superior_predictive_ability
+from barwise.stats.sharpe import effective_trials
 from barwise.stats.splits import paths, purged_splits
 from barwise.strategy.base import Strategy
 from barwise.sweeping import Sweeper
@@ -47,6 +48,8 @@ class Selection:
         path_sharpes: float64, annual Sharpe ratio of each combinatorial out-of-sample path; empty where there are none.
         spa: Hansen's test of the trials that were fixed beforehand; None where there are too few days or none varies.
         sharpe_variance: Variance over the trials of their Sharpe ratios per bar.
+        effective_trials: Independent trials they are worth, by effective rank (Roy & Vetterli 2007); None where none
+            varies.
     """
 
     trials: int
@@ -55,6 +58,7 @@ class Selection:
     path_sharpes: FloatArray
     spa: SPA | None
     sharpe_variance: float
+    effective_trials: float | None
 
     def to_dict(self) -> dict[str, Any]:
         """The shares and p-values, as JSON takes them."""
@@ -70,6 +74,7 @@ class Selection:
             "spa": None if spa is None else spa.p_consistent,
             "reality_check": None if spa is None else spa.reality_check,
             "sharpe_variance": self.sharpe_variance,
+            "effective_trials": self.effective_trials,
         }
 
 
@@ -95,6 +100,7 @@ def judge_selection(sweeper: Sweeper, stages: Sequence[StageResult], seed: int) 
         path_sharpes=_paths(sweeper, returns, stages[-1].config),
         spa=_spa(sweeper, [strategies[row] for row in fixed[:_MOST_FIXED]], seed),
         sharpe_variance=float(ratios.var(ddof=1)) if ratios.size > 1 else 0.0,
+        effective_trials=effective_trials(returns[varies], "rank") if ratios.size > 1 else None,
     )
 
 

@@ -52,6 +52,8 @@ class Evidence:
         pbo: Probability of backtest overfitting.
         spa: p-value of the test for superior predictive ability on the trials that were fixed beforehand.
         efficiency: Walk-forward efficiency.
+        luck_years: Minimum backtest length: below it the best of so many trials reaches this Sharpe ratio by luck.
+        effective_trials: How many independent trials they are worth, by the effective rank of their correlations.
     """
 
     trades: int
@@ -71,6 +73,8 @@ class Evidence:
     pbo: float | None = None
     spa: float | None = None
     efficiency: float | None = None
+    luck_years: float | None = None
+    effective_trials: float | None = None
 
 
 @dataclass(frozen=True)
@@ -248,6 +252,11 @@ def _tests(e: Evidence) -> Sequence[Test]:
              "share of splits in which the best of one half is below the middle of the other"),
         Test("luck line", e.luck_line, "Sharpe", f"below the {e.annual_sharpe:.2f} found", beats_luck, False,
              f"Sharpe ratio that the best of {e.n_trials:,} trials without an edge is expected to show over this span"),
+        Test("minimum backtest length", e.luck_years, "years", f"at most the {_years(e.years)} there are",
+             None if e.luck_years is None else e.years >= e.luck_years, False,
+             "span over which luck alone no longer reaches this Sharpe ratio with so many trials"),
+        Test("effective trials", e.effective_trials, "trials", "decides nothing", None, False,
+             "independent trials that the correlated ones are worth; too lenient to deflate by where a search adapts"),
         Test("Sharpe above 0", e.psr, "share", "decides nothing", None, False,
              "as if the chosen result were the only trial: of noise 92 % pass 95 %"),
         Test("deflated Sharpe, textbook", e.dsr, "share", "decides nothing", None, False,
