@@ -19,7 +19,8 @@ from barwise.data.candles import Candles
 from barwise.data.synthetic import sample_candles
 from barwise.engine import backtest
 from barwise.errors import BacktestError
-from barwise.optimizer.evaluation import Evaluator, context_of, source_digest
+from barwise.optimizer.evaluation import Evaluator
+from barwise.optimizer.identity import context_of, source_digest
 from barwise.optimizer.ledger import Context, DataSet, Ledger, Origin
 from barwise.optimizer.objective import Objective
 from barwise.optimizer.space import Space
@@ -446,7 +447,7 @@ def test_a_strategy_has_the_same_name_on_record_in_every_process() -> None:
     script = """
 import numpy
 from barwise.strategy.base import Plan, Strategy
-from barwise.optimizer.evaluation import source_digest
+from barwise.optimizer.identity import source_digest
 days = numpy.arange(3.0)
 def helper(bars): return bars.close > 3.0
 class Mine(Strategy):

@@ -584,7 +584,7 @@ def test_the_json_file_is_the_result(written: tuple[ReportFiles, Path], sample: 
     content = json.loads(written[0].json.read_text("utf-8"))
     plain = json.loads(sample.to_json())
     assert {name: content[name] for name in plain} == plain
-    assert set(content) - set(plain) == {"data_audit", "written", "versions"}
+    assert set(content) - set(plain) == {"data_audit", "written", "versions", "verdict"}
     assert content["written"] == "2025-04-01T12:04:05+00:00"
     assert content["data_audit"]["ok"] is True
 

@@ -194,7 +194,7 @@ def test_lower_costs_are_only_advised_where_costs_are_what_is_missing() -> None:
 # The tests beside it.
 
 
-def tests_of(found: Verdict) -> dict[str, Any]:
+def by_name(found: Verdict) -> dict[str, Any]:
     return {test.name: test for test in found.tests}
 
 
@@ -210,7 +210,7 @@ def test_each_test_stands_there_with_its_number_and_those_that_decide_come_first
 
 
 def test_a_test_passes_exactly_where_the_rule_lets_it() -> None:
-    just = tests_of(
+    just = by_name(
         decide(
             replace(
                 REAL,
@@ -224,9 +224,9 @@ def test_a_test_passes_exactly_where_the_rule_lets_it() -> None:
                 dsr0=0.51,
                 pbo=0.1,
             )
-        )  # fmt: skip
+        )
     )
-    short = tests_of(
+    short = by_name(
         decide(
             replace(
                 REAL,
@@ -240,7 +240,7 @@ def test_a_test_passes_exactly_where_the_rule_lets_it() -> None:
                 dsr0=0.5,
                 pbo=0.11,
             )
-        )  # fmt: skip
+        )
     )
     deciding = [name for name, test in just.items() if test.decides]
     assert len(deciding) == 9
@@ -252,8 +252,8 @@ def test_a_test_passes_exactly_where_the_rule_lets_it() -> None:
 def test_a_test_that_was_not_run_has_no_number_and_did_not_fail() -> None:
     found = decide(Evidence(trades=100, years=2.0, annual_sharpe=1.0))
     assert {test.name for test in found.tests if test.passed is False} == set()
-    assert tests_of(found)["permutation test"].value is None
-    assert tests_of(found)["permutation test"].passed is None
+    assert by_name(found)["permutation test"].value is None
+    assert by_name(found)["permutation test"].passed is None
 
 
 def test_the_verdict_goes_into_json_and_back() -> None:

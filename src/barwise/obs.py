@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from io import TextIOWrapper
 from math import isfinite
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from barwise.errors import ConfigError, did_you_mean
 
@@ -129,7 +129,7 @@ def configure_logging(
         logger.setLevel(level)
         _levelled.append(logger)
 
-    screen = logging.StreamHandler(sys.stderr)
+    screen = _Screen()
     screen.setLevel(console)
     screen.setFormatter(_Line(colours=sys.stderr.isatty() and "NO_COLOR" not in os.environ))
     _handlers.append(screen)
@@ -211,6 +211,17 @@ class _Part(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         return _file_of(record.name) == self._file
+
+
+class _Screen(logging.StreamHandler[TextIO]):
+    """Lines for people, on whatever is stderr when they are written: a progress bar puts itself there for a while."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stderr
 
 
 class _LogFile(logging.handlers.RotatingFileHandler):

@@ -28,7 +28,7 @@ from barwise.engine import backtest
 from barwise.errors import CheckpointError, ConfigError, DataError, did_you_mean
 from barwise.exchange.manager import VENUES, ExchangeManager, known_venue, span_ms
 from barwise.manifest import Origin, describe_run, manifest_path, portable, strategy_reference, write_manifest
-from barwise.optimizer.evaluation import record_run
+from barwise.optimizer.identity import record_run
 from barwise.optimizer.ledger import DataSet, Ledger
 from barwise.report import ReportFiles, write_report
 from barwise.result import BacktestResult

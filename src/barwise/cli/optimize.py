@@ -175,8 +175,8 @@ def _tell_plan(candles: "Candles", config: "OptimizationConfig", stages: Sequenc
     counts = [trials_of(config, stage) for stage in stages]
     years = len(candles) / candles.timeframe.bars_per_year(candles.calendar)
     logger.info(
-        "plan: %s trials (%s) on %s bars, %.2f years; the best of %s without any edge is expected to show a Sharpe ratio "
-        "of %.2f",
+        "plan: %s trials (%s) on %s bars, %.2f years; the best of %s without any edge is expected to show a Sharpe "
+        "ratio of %.2f",
         " + ".join(f"{count:,}" for count in counts),
         canonical_name(config.optuna_sampler),
         f"{len(candles):,}",
@@ -227,36 +227,20 @@ def _finish(session: Session, result: "OptimizationResult", *, report: bool, stu
 
 @contextmanager
 def _shown_progress(session: Session) -> Iterator["Callable[[Progress], None] | None"]:
-    """How progress is told: JSON lines to programs, a bar to a terminal, a line per stage to a log."""
+    """How progress is told: JSON lines to programs, a bar to a terminal."""
     if session.as_json:
         yield _json_line
-    elif not session.speaks:
-        yield None
-    elif sys.stderr.isatty():
+    elif session.speaks and sys.stderr.isatty():
         with _bar() as tell:
             yield tell
     else:
-        yield _log_stage_end
+        yield None  # the log has a line for each stage
 
 
 def _json_line(progress: "Progress") -> None:
     content = {"event": "progress", **vars(progress), "bars_per_second": progress.bars_per_second}
     sys.stdout.write(json_text.dumps(content | {"eta_seconds": progress.eta_seconds}, allow_nan=False) + "\n")
     sys.stdout.flush()
-
-
-def _log_stage_end(progress: "Progress") -> None:
-    if progress.done == progress.total:
-        logger.info("stage %s", _told(progress))
-
-
-def _told(progress: "Progress") -> str:
-    """Progress in half a line."""
-    best = "none yet" if progress.best is None else f"{progress.best:,.3f}"
-    return (
-        f"{progress.stage}  {progress.done:,}/{progress.total:,} trials, {progress.pruned:,} pruned, best "
-        f"{progress.objective} {best}, {_speed(progress)}"
-    )
 
 
 def _speed(progress: "Progress") -> str:

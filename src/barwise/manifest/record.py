@@ -27,7 +27,7 @@ from barwise.core.layout import FloatArray
 from barwise.data.candles import Candles
 from barwise.data.files import write_atomically
 from barwise.errors import CheckpointError, did_you_mean
-from barwise.optimizer.evaluation import source_digest
+from barwise.optimizer.identity import source_digest
 from barwise.result import BacktestResult, Fill, Program, Trade
 from barwise.strategy.base import Strategy
 

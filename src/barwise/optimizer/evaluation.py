@@ -7,24 +7,16 @@ on record is answered from the record, and a batch is recorded in one piece befo
 that is killed and started again asks the same questions, gets the same answers, and goes on where it was.
 """
 
-import hashlib
-import inspect
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
-from types import CodeType, FunctionType
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from barwise.config import ExecutionConfig
-from barwise.core._jit import core_stamp
 from barwise.core.layout import SUMMARY, BoolArray, FloatArray, IntArray, RecordArray
-from barwise.costs import FeeSchedule
-from barwise.data.candles import Candles
 from barwise.engine import BacktestEngine
-from barwise.optimizer.ledger import Context, DataSet, Known, Ledger, Origin, Rows, configuration_keys
+from barwise.optimizer.identity import ParameterValues, as_number, context_of
+from barwise.optimizer.ledger import RECORDED_METRICS, Context, Known, Ledger, Origin, Rows, configuration_keys
 from barwise.optimizer.objective import Objective, order
 from barwise.optimizer.space import Space
 from barwise.optimizer.trials import Trials
@@ -86,7 +78,7 @@ class Evaluator:
             sweeper.funding, sweeper.trade_from, sweeper.on_gpu, span,
         )  # fmt: skip
         self.known = Known() if ledger is None else ledger.known(self._context)
-        self.parameter_values = _ParameterValues(sweeper.strategy)
+        self.parameter_values = ParameterValues(sweeper.strategy)
         self.trade_from = sweeper.trade_from if span is None else span[0]
         self.stop = sweeper.bars if span is None else span[1]
         base = self.replayed(sweeper.strategy)
@@ -194,7 +186,7 @@ class _Batch:
         new = ~found[scored]
         if new.any():
             fresh = there[new]
-            metrics = {name: result.metrics[name][new] for name in _RECORDED}
+            metrics = {name: result.metrics[name][new] for name in RECORDED_METRICS}
             self.fresh.append((fresh, stop, summaries[new], self.starts[fresh], metrics, score.reported[new, 0]))
         return scored
 
@@ -210,7 +202,7 @@ class _Batch:
             np.concatenate([part[3] for part in self.fresh]),
             np.concatenate([np.full(part[0].size, part[1], np.int64) for part in self.fresh]),
             np.concatenate([part[2] for part in self.fresh]),
-            {name: np.concatenate([part[4][name] for part in self.fresh]) for name in _RECORDED},
+            {name: np.concatenate([part[4][name] for part in self.fresh]) for name in RECORDED_METRICS},
             np.concatenate([part[5] for part in self.fresh]),
         )
         ledger.record(context, origin, rows)
@@ -278,9 +270,6 @@ class _Batch:
         return found
 
 
-_RECORDED = ("total_trades", "net_pnl", "sharpe_ratio", "max_drawdown")
-
-
 def replay(
     sweeper: Sweeper,
     strategy: Strategy,
@@ -310,175 +299,6 @@ def _better_half(batch: _Batch, alive: IntArray, judged: BoolArray) -> IntArray:
     return np.sort(np.concatenate([best, alive[~judged]]))
 
 
-class _ParameterValues:
-    """Configurations as rows of numbers: the same configuration is the same row, whatever was searched to find it."""
-
-    def __init__(self, strategy: Strategy) -> None:
-        self._names = tuple(type(strategy).model_fields)
-        self._home = strategy
-        self._numeric = tuple(name for name in self._names if _number(getattr(strategy, name)) is not None)
-
-    def columns(self, space: Space, points: FloatArray) -> dict[str, Any]:
-        """What `Sweeper.start` needs: what is searched, and whatever else differs from the sweeper's own strategy."""
-        columns = space.columns(points)
-        for name in self._numeric:
-            value = getattr(space.strategy, name)
-            if name not in columns and value != getattr(self._home, name):
-                columns[name] = np.full(len(points), value)
-        return columns or {self._numeric[0]: np.full(len(points), getattr(space.strategy, self._numeric[0]))}
-
-    def matrix(self, space: Space, points: FloatArray) -> FloatArray:
-        """float64 [points, parameters], in the order of declaration, NaN for None."""
-        columns = space.columns(points)
-        values = np.empty((len(points), len(self._numeric)))
-        for at, name in enumerate(self._numeric):
-            values[:, at] = columns[name] if name in columns else _number(getattr(space.strategy, name))
-        return values
-
-    def texts(self, space: Space, points: FloatArray) -> list[str]:
-        """Each configuration as a JSON object."""
-        columns = space.columns(points)
-        constant = {name: value for name, value in space.strategy.to_dict().items() if name not in columns}
-        head = json.dumps(constant)[:-1]
-        lists = [column.tolist() for column in columns.values()]
-        names = [json.dumps(name) for name in columns]
-        tail = ", ".join(f"{name}: %r" for name in names)
-        return (
-            [f"{head}, {tail % values}}}" for values in zip(*lists, strict=True)]
-            if lists
-            else [head + "}"] * len(points)
-        )
-
-
-def _number(value: Any) -> float | None:
-    """A parameter as a number, NaN for None; None where it is no number."""
-    if value is None:
-        return float("nan")
-    return float(value) if isinstance(value, (bool, int, float)) else None
-
-
-def context_of(
-    candles: Candles, strategy: Strategy, execution: ExecutionConfig, fees: FeeSchedule, quantity: float,
-    detail: Candles | None, funding: Any, trade_from: int | None, on_gpu: bool = False,
-    span: tuple[int, int] | None = None,
-) -> Context:  # fmt: skip
-    """Everything besides the parameters that could change a result.
-
-    Args:
-        quantity: Of every order, as asked for.
-        funding: Settlements as given, or None.
-        trade_from: As given; None where the strategy's own warm-up decides.
-        on_gpu: A graphics card's last digits are not those of the processor, so they are not answered for each other.
-        span: (first, stop) of the part that was searched; it is a data set of its own, and the bars before it are
-            part of what the result rests on.
-        candles, strategy, execution, fees, detail: As in `backtest`.
-    """
-    kind = type(strategy)
-    others = {name: value for name, value in strategy.to_dict().items() if _number(getattr(strategy, name)) is None}
-    description = {
-        "source": source_digest(kind),
-        "core": core_stamp(),
-        "device": "gpu" if on_gpu else "cpu",
-        "settings": others,
-        "execution": execution.to_dict(),
-        "fees": fees.to_dict(),
-        "quantity": float(quantity),
-        "trade_from": trade_from,
-        "detail": None if detail is None else detail.fingerprint,
-        "funding": None if funding is None else _digest(repr(funding)),
-    }
-    if span is not None:
-        first, stop = span
-        description |= {"trade_from": first, "warm_up": candles[:first].fingerprint if first else None}
-        candles = candles[first:stop]
-    return Context(DataSet.of(candles), f"{kind.__module__}.{kind.__qualname__}", description)
-
-
-def record_run(
-    ledger: Ledger, result: BacktestResult, quantity: float, *, detail: Candles | None = None, funding: Any = None
-) -> None:
-    """Put a backtest that somebody ran by hand on record: a look at the data is a trial, whoever takes it.
-
-    Args:
-        quantity: Of every order, as asked for.
-        detail, funding: As they were given to the backtest; one with a `trade_from` of its own is not for here.
-    """
-    strategy, values = result.strategy, _ParameterValues(result.strategy)
-    context = context_of(
-        result.candles, strategy, result.execution, result.fees_schedule, quantity, detail, funding, None
-    )
-    space = Space(strategy, "joint", width=0.0, fixed=tuple(type(strategy).model_fields))
-    nothing_searched = np.empty((1, 0))
-    rows = Rows(
-        configuration_keys(values.matrix(space, nothing_searched)),
-        values.texts(space, nothing_searched),
-        np.array([result.trade_from], np.int64),
-        np.array([len(result.candles)], np.int64),
-        result.summary,
-        {name: np.array([getattr(result, name)]) for name in _RECORDED},
-        np.array([result.sharpe_ratio]),
-    )
-    run = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-manual"
-    ledger.record(context, Origin(run, "manual", "none", None, "sharpe_ratio"), rows)
-
-
-def source_digest(kind: type) -> str:
-    """Hash of what a strategy does: the files its own classes are written in, and the code of their methods.
-
-    The code is there for classes without a file (typed into a notebook, made by a function): with it go the constants
-    and the functions of the same module that it uses, and the values a function around it gave it. What is imported
-    from other modules is not followed.
-    """
-    parts: list[str] = []
-    for own in kind.__mro__:
-        if own not in Strategy.__mro__:
-            parts.append(_source_text(own))
-            for name, member in sorted(vars(own).items()):
-                parts.append(name)
-                parts.extend(_what_it_does(member, own.__module__, set()))
-    return _digest("\n".join(parts))
-
-
-def _source_text(kind: type) -> str:
-    try:
-        file = inspect.getsourcefile(kind)
-        if file is not None and Path(file).is_file():
-            return Path(file).read_text(encoding="utf-8")
-        return inspect.getsource(kind)
-    except (OSError, TypeError):
-        return ""
-
-
-def _what_it_does(member: Any, module: str, seen: set[int]) -> Iterator[str]:
-    """A value as texts that are the same in every process: plain values, and functions by their code."""
-    for wrapper in ("__func__", "fget", "wrapped"):
-        member = getattr(member, wrapper, member)
-    if isinstance(member, (bool, int, float, str, bytes, type(None))):
-        yield repr(member)
-    elif isinstance(member, (tuple, frozenset)):
-        # A set has another order in every process.
-        texts = ["\n".join(_what_it_does(item, module, seen)) for item in member]
-        yield from texts if isinstance(member, tuple) else sorted(texts)
-    elif isinstance(member, np.ndarray) and member.dtype.kind in "biuf":
-        yield f"{member.dtype} {member.shape} {member.tolist()}"
-    elif isinstance(member, CodeType):
-        yield member.co_code.hex()
-        yield from member.co_names
-        yield from _what_it_does(member.co_consts, module, seen)
-    elif isinstance(member, FunctionType) and member.__module__ == module and id(member) not in seen:
-        seen.add(id(member))
-        yield from _what_it_does(member.__code__, module, seen)
-        inside = inspect.getclosurevars(member)
-        for name, value in sorted({**inside.globals, **inside.nonlocals}.items()):
-            yield name
-            yield from _what_it_does(value, module, seen)
-        yield from _what_it_does(member.__defaults__, module, seen)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def parameter_columns(home: Strategy, configurations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Configurations as the columns a sweep takes: whatever numbers differ from those of the sweep's own strategy.
 
@@ -489,9 +309,9 @@ def parameter_columns(home: Strategy, configurations: Sequence[Mapping[str, Any]
     columns = {}
     for name in type(home).model_fields:
         values = [configuration[name] for configuration in configurations]
-        if _number(getattr(home, name)) is not None and any(value != getattr(home, name) for value in values):
+        if as_number(getattr(home, name)) is not None and any(value != getattr(home, name) for value in values):
             columns[name] = np.array(values)
     if not columns:
-        name = next(name for name in type(home).model_fields if _number(getattr(home, name)) is not None)
+        name = next(name for name in type(home).model_fields if as_number(getattr(home, name)) is not None)
         columns[name] = np.full(len(configurations), getattr(home, name))
     return columns

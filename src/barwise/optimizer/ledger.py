@@ -259,8 +259,8 @@ class Ledger:
                     connection.execute(sql.insert(tables.version).values(version=version))
         if version > SCHEMA_VERSION:
             raise CheckpointError(
-                f"The ledger {self._database.name} was written by a newer version of barwise: its schema is {version}, and this "
-                f"version knows {SCHEMA_VERSION}.",
+                f"The ledger {self._database.name} was written by a newer version of barwise: its schema is {version}, "
+                f"and this version knows {SCHEMA_VERSION}.",
                 hint="update barwise, or name another file.",
             )
 

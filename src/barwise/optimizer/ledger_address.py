@@ -1,6 +1,6 @@
 """Where a ledger is: a file or a server, what of its address may be shown, and what an error met there means.
 
-A URL holds a password, and so may the words of a driver; nothing leaves this module with it.
+A URL holds a password, and a driver's own words may repeat it; so whatever is shown of either is made here.
 """
 
 from pathlib import Path

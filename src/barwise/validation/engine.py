@@ -326,6 +326,7 @@ class _Procedure:
             pbo=None if selection.pbo is None else selection.pbo.pbo,
             spa=None if selection.spa is None else selection.spa.p_consistent,
             efficiency=None if unseen is None else unseen.efficiency,
+            effective_trials=selection.effective_trials,
         )
         reshuffled, paths, missed, intervals = self._timed("monte carlo", lambda: self._resampled(best, walked))
         if walked is not None:

@@ -124,9 +124,16 @@ class Verdict:
             "verdict": str(self.word),
             "reasons": list(self.reasons),
             "would_change": list(self.would_change),
-            "tests": [asdict(test) for test in self.tests],
-            "evidence": asdict(self.evidence),
+            "tests": [_finite(asdict(test)) for test in self.tests],
+            "evidence": _finite(asdict(self.evidence)),
         }
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    """The same values, with None for what JSON cannot hold: a track record that would take for ever."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
+    }
 
 
 def decide(evidence: Evidence) -> Verdict:
