@@ -244,10 +244,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def calibration(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """All tables of the runs there are."""
     names = [name for name in MARKETS if any(row["market"] == name for row in rows)]
-    if any(market.name in names for market in NOISE):
-        noise = [row for row in rows if MARKETS[row["market"]].drift == 0.0]
-    else:
-        noise = []
+    noise = [row for row in rows if MARKETS[row["market"]].drift == 0.0]
     found: dict[str, Any] = {name: summary([row for row in rows if row["market"] == name]) for name in names}
     sharpes: dict[float, tuple[float, float]] = {}
     for name in names:
@@ -261,27 +258,36 @@ def calibration(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def text_of(part: dict[str, Any]) -> str:
-    """A share as a cell of a table."""
-    return f"{part['share']:.1%} ({part['low']:.1%} to {part['high']:.1%})"
+    """A share with its interval as a cell of a table."""
+    return f"{100 * part['share']:.1f} % ({100 * part['low']:.1f} to {100 * part['high']:.1f})"
+
+
+def print_row(cells: Sequence[str]) -> None:
+    """One line of a Markdown table."""
+    print("|", " | ".join(cells), "|")
 
 
 def print_tables(found: dict[str, Any]) -> None:
-    """Markdown, for the documentation."""
+    """Markdown, for docs/calibration.md."""
     markets = dict(found["markets"])
     if found["noise"] is not None:
-        markets["all without an edge"] = found["noise"] | {"drift": 0.0, "years": 1.0}
-    print("\n| market | years | Sharpe planted | runs |", *(f"{word} |" for word in Word))
-    print("| --- " * (4 + len(Word)) + "|")
+        markets = {"all without an edge": found["noise"] | {"drift": 0.0, "years": 1.0}} | markets
+    head = ["market", "years", "Sharpe planted", "runs", "LIKELY REAL (95 % interval)"]
+    others = [str(word) for word in Word if word is not Word.LIKELY_REAL]
+    print_row([*head, *others])
+    print_row(["---"] * (len(head) + len(others)))
     for name, part in markets.items():
-        planted_text = f"{part['planted_sharpe']:.2f} +- {part['planted_sharpe_error']:.2f}" if part["drift"] else "-"
-        words = [f"{text_of(part['words'][str(word)])} |" for word in Word]
-        print(f"| {name} | {part['years']:g} | {planted_text} | {part['runs']} |", *words)
-    print("\n| passed alone |", *(f"{name} |" for name in markets))
-    print("| --- " * (1 + len(markets)) + "|")
+        sharpe = f"{part['planted_sharpe']:.2f} +- {part['planted_sharpe_error']:.2f}" if part["drift"] else "-"
+        words = part["words"]
+        rest = [f"{100 * words[word]['share']:.0f} %" for word in others]
+        print_row([name, f"{part['years']:g}", sharpe, str(part["runs"]), text_of(words[str(Word.LIKELY_REAL)]), *rest])
+    print()
+    print_row(["passed alone", *markets])
+    print_row(["---"] * (1 + len(markets)))
     for test in TESTS:
-        print(f"| {test} |", *(f"{text_of(part['tests'][test])} |" for part in markets.values()))
+        print_row([test, *(f"{100 * part['tests'][test]['share']:.0f} %" for part in markets.values())])
     for title, name in (("trades", "trades"), ("trials", "trials"), ("Sharpe found", "sharpe"), ("seconds", "seconds")):
-        print(f"| median {title} |", *(f"{part[f'median_{name}']:,.4g} |" for part in markets.values()))
+        print_row([f"median {title}", *(f"{part[f'median_{name}']:,.4g}" for part in markets.values())])
 
 
 def power_figure(found: dict[str, Any]) -> Any:
@@ -321,8 +327,10 @@ def power_figure(found: dict[str, Any]) -> Any:
             col=column,
         )
     figure.update_xaxes(title="annual Sharpe ratio of the planted strategy", row=1, col=1)
-    figure.update_xaxes(title="years of 1H bars", type="log", row=1, col=2)
-    figure.update_yaxes(range=[0, 1], tickformat=".0%", title="LIKELY REAL", row=1, col=1)
+    years = [part["years"] for part in by_length]
+    figure.update_xaxes(title="years of 1H bars", type="log", tickvals=years, ticktext=[f"{x:g}" for x in years],
+                        row=1, col=2)  # fmt: skip
+    figure.update_yaxes(range=[-0.02, 1.05], tickformat=".0%", title="LIKELY REAL", row=1, col=1)
     figure.update_layout(
         title="How often the verdict sees an edge that is there (SYNTHETIC markets, 95 % intervals)", height=420
     )

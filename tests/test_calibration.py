@@ -72,7 +72,7 @@ def test_tables_are_printed_from_what_is_there_without_a_run(
     settings = ["--profile", "FAST", "--permutations", "19", "--markets", "random-walk", "clustered"]
     assert calibration.main(["--runs", "0", "--out", str(file), *settings]) == 0
     out = capsys.readouterr().out
-    assert "| random-walk | 1 | - | 3 | 0.0% (0.0% to 56.1%) | 0.0% (0.0% to 56.1%) | 100.0% (43.9% to 100.0%)" in out
+    assert "| random-walk | 1 | - | 3 | 0.0 % (0.0 to 56.1) | 0 % | 100 % | 0 % |" in out
     assert "clustered" not in out  # searched with another profile
     assert len(file.read_text().splitlines()) == 4
     assert calibration.main(["--runs", "0", "--out", str(tmp_path / "none.jsonl"), *settings]) == 1

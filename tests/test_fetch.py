@@ -425,3 +425,27 @@ def test_the_example_of_a_strategy_of_ones_own_in_the_readme_asks_nobody(
 ) -> None:
     run_as_printed(readme_example("Your own strategy, no network"))
     assert "trade_id" in capsys.readouterr().out
+
+
+def test_the_third_example_of_the_readme_walks_forward_after_the_second(
+    serve: Fetching, market_data: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve({("BINANCE", "BTCUSDT", "1H"): parquet_columns(market_data / BTC)})
+    names: dict[str, Any] = {"__name__": "readme"}
+    for heading in ("Example 2: the optimizer", "Example 3: walk-forward and the verdict"):
+        capsys.readouterr()
+        exec(compile(readme_example(heading), "README.md", "exec"), names)
+    told = capsys.readouterr().out
+    # 89 days hold one window of 60 + 20.
+    assert re.findall(r"^search (\S+) \.\. (\S+), trade (\S+) \.\. (\S+)$", told, re.MULTILINE) == [
+        ("2025-01-01", "2025-03-02", "2025-03-02", "2025-03-22")
+    ]
+    result = names["result"]
+    assert f"consistency {result.consistency_score:.2f}, stability {result.stability_score:.2f}" in told
+    saved = next(Path(line) for line in told.splitlines() if line.endswith(".json"))
+    assert json.loads(saved.read_text())["confidence_score"] == result.confidence_score
+    assert "TOO LITTLE DATA\n" in told
+    engine = names["WalForwardEngine"](
+        names["candles"], names["opt"].get_final_config(), 0.1, exchange="BINANCE", symbol="BTCUSDT", timeframe="1H"
+    )
+    assert len(engine.run().windows) == 1

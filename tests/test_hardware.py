@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from barwise import hardware
 from barwise.cli import main
 from barwise.config import OptimizationConfig, OptimizationProfile
 from barwise.errors import ConfigError, DataError
 from barwise.hardware import (
+    BATCH_SIZES,
     BatchSpeed,
     BookSpeed,
     Hardware,
@@ -37,6 +37,7 @@ from barwise.hardware import (
     processor_quota,
     save_profile,
 )
+from barwise.hardware.measuring import _modest
 from barwise.optimizer.search import planned_trials
 from barwise.optimizer.space import STAGES
 
@@ -364,7 +365,7 @@ class TestChoice:
             ThreadSpeed(threads, 1, 1, Timing(9.0, best, 20.0))
             for threads, best in ((1, 8.0), (2, 4.0), (4, 2.05), (8, 2.0))
         ]
-        assert hardware._modest(speeds, lambda speed: speed.threads).threads == 4
+        assert _modest(speeds, lambda speed: speed.threads).threads == 4
 
 
 class TestMeasurement:
@@ -375,7 +376,7 @@ class TestMeasurement:
 
     def test_every_batch_size_is_timed_at_both_lengths(self, measured: HardwareProfile) -> None:
         found = {(speed.rows, speed.bars) for speed in measured.batch_speeds}
-        assert found == {(rows, bars) for rows in hardware.BATCH_SIZES for bars in (2_136, 17_520)}
+        assert found == {(rows, bars) for rows in BATCH_SIZES for bars in (2_136, 17_520)}
 
     def test_every_time_lies_within_its_spread_and_is_above_nothing(self, measured: HardwareProfile) -> None:
         timings = [speed.kernel for speed in measured.thread_speeds]
@@ -391,7 +392,7 @@ class TestMeasurement:
 
     def test_the_settings_are_among_those_that_were_timed(self, measured: HardwareProfile) -> None:
         assert measured.threads in {speed.threads for speed in measured.thread_speeds}
-        assert measured.batch_size in hardware.BATCH_SIZES
+        assert measured.batch_size in BATCH_SIZES
         assert measured.backend == ("threads" if measured.card_wins_from is None else "cuda")
 
     def test_nothing_is_left_where_the_ledger_was_timed(self, measured: HardwareProfile, folder: Path) -> None:

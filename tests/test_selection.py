@@ -103,6 +103,17 @@ def test_the_variance_is_that_of_the_trials_sharpe_ratios_per_bar(
     assert judged(candles, stages).sharpe_variance == pytest.approx(ratios.var(ddof=1), rel=1e-4)
 
 
+def test_the_effective_number_of_trials_is_the_effective_rank_of_their_correlations(
+    candles: Candles, stages: tuple[StageResult, ...]
+) -> None:
+    returns = plain_returns(candles, all_strategies(stages)).astype(np.float64)
+    shares = np.linalg.eigvalsh(np.corrcoef(returns[returns.std(axis=1) > 0.0]))
+    shares = shares[shares > 1e-12] / shares.sum()
+    effective = np.exp(-(shares * np.log(shares)).sum())
+    assert 1.0 < effective < len(returns)
+    assert judged(candles, stages).effective_trials == pytest.approx(effective, rel=1e-3)
+
+
 def test_thinning_is_even_and_keeps_the_first_and_the_last(
     candles: Candles, stages: tuple[StageResult, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,7 +223,7 @@ def test_trials_without_a_trade_say_nothing(candles: Candles, tmp_path: Path) ->
     search = SEARCH.replace(ranges={"patience": (0.1, 0.9)})
     result = searched(candles, tmp_path, Silent(), search)
     found = judged(candles, result.stages, Silent())
-    assert (found.pbo, found.spa, found.sharpe_variance) == (None, None, 0.0)
+    assert (found.pbo, found.spa, found.sharpe_variance, found.effective_trials) == (None, None, 0.0, None)
     assert not found.path_sharpes.any()
     json.dumps(found.to_dict(), allow_nan=False)
 

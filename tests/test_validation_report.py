@@ -113,7 +113,7 @@ def known_rates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Err
         (Measured("momentum", 100, 84, 2.0, 1.0),),
     )
     (tmp_path / "error_rates.json").write_text(json.dumps(rates.to_dict()))
-    monkeypatch.setattr(rates_module, "package_files", lambda package: tmp_path)
+    monkeypatch.setattr(rates_module, "package_files", lambda _: tmp_path)
     error_rates.cache_clear()
     yield rates
     error_rates.cache_clear()
@@ -122,7 +122,7 @@ def known_rates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Err
 @pytest.fixture
 def no_rates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Nothing was measured yet."""
-    monkeypatch.setattr(rates_module, "package_files", lambda package: tmp_path / "empty")
+    monkeypatch.setattr(rates_module, "package_files", lambda _: tmp_path / "empty")
     error_rates.cache_clear()
     yield
     error_rates.cache_clear()
@@ -365,7 +365,7 @@ def test_names_cannot_become_markup(report: ValidationReport) -> None:
 def test_the_page_is_one_file_of_less_than_six_megabytes_that_may_load_nothing(report: ValidationReport) -> None:
     page = page_of(report)
     assert len(page.encode()) < SIX_MEGABYTES
-    assert "default-src 'none'" in page
+    assert "default-src 'none'" in html.unescape(page)
     outside = re.findall(r'(?:src|href)="([^"]+)"', re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL))
     assert outside == []
 

@@ -26,6 +26,7 @@ from barwise.validation.verdict import Evidence, Verdict, Word, decide
 REAL = Evidence(
     trades=120, years=3.0, annual_sharpe=1.5, needed_years=1.2, n_trials=500, luck_line=1.75, p_value=0.01, windows=12,
     oos_sharpe=0.9, oos_psr=0.95, stressed_net=1234.0, psr=0.995, dsr0=0.7, dsr=0.3, pbo=0.2, spa=0.04, efficiency=0.4,
+    luck_years=2.5, effective_trials=40.0,
 )  # fmt: skip
 
 
@@ -79,7 +80,10 @@ def test_all_three_at_once_are_likely_real() -> None:
         ({"dsr0": 0.49, "pbo": None}, Word.LIKELY_REAL),
         ({"dsr0": None, "pbo": 0.9}, Word.LIKELY_REAL),
         # What stands beside the verdict decides nothing.
-        ({"psr": 0.1, "dsr": 0.0, "spa": 0.9, "efficiency": -2.0, "luck_line": 9.0}, Word.LIKELY_REAL),
+        (
+            {"psr": 0.1, "dsr": 0.0, "spa": 0.9, "efficiency": -2.0, "luck_line": 9.0, "luck_years": 99.0},
+            Word.LIKELY_REAL,
+        ),
         ({"dsr0": 0.01, "pbo": 0.05}, Word.LIKELY_REAL),
         # A search whose best lost money on the bars it was chosen on has found nothing, whatever else it says.
         ({"annual_sharpe": 0.0, "needed_years": None}, Word.UNPROVEN),
@@ -201,7 +205,7 @@ def by_name(found: Verdict) -> dict[str, Any]:
 def test_each_test_stands_there_with_its_number_and_those_that_decide_come_first() -> None:
     found = decide(REAL)
     values = [test.value for test in found.tests]
-    assert values == [120, 12, 1.2, 0.01, 0.95, 0.9, 1234.0, 0.7, 0.2, 1.75, 0.995, 0.3, 0.04, 0.4]
+    assert values == [120, 12, 1.2, 0.01, 0.95, 0.9, 1234.0, 0.7, 0.2, 1.75, 2.5, 40.0, 0.995, 0.3, 0.04, 0.4]
     decides = [test.decides for test in found.tests]
     assert decides == sorted(decides, reverse=True)
     assert all(test.meaning and test.threshold for test in found.tests)
@@ -258,7 +262,7 @@ def test_a_test_that_was_not_run_has_no_number_and_did_not_fail() -> None:
 
 def test_the_verdict_goes_into_json_and_back() -> None:
     for changes in ({}, {"trades": 3}, {"p_value": 0.9}, {"p_value": None, "pbo": None}):
-        found = decide(replace(REAL, **changes))  # type: ignore[arg-type]
+        found = decide(replace(REAL, **changes))
         again = json.loads(json.dumps(found.to_dict(), allow_nan=False))
         assert again["verdict"] == str(found.word)
         assert again["evidence"] == asdict(found.evidence)
@@ -328,6 +332,7 @@ def test_what_is_known_of_a_single_backtest_by_hand(results: list[BacktestResult
         if ratio > 0.0:
             needed = 1.0 + spread * (stats.norm.ppf(0.95) / ratio) ** 2
             assert e.needed_years == pytest.approx(needed / 8760.0)
+            assert e.luck_years == pytest.approx((luck / e.annual_sharpe) ** 2, rel=1e-6)
         else:
             assert e.needed_years is None
         assert (e.trades, e.n_trials, e.p_value, e.windows) == (result.total_trades, 500, None, None)

@@ -254,7 +254,9 @@ def test_what_is_open_at_the_end_of_a_window_is_closed_there_at_market_with_cost
 
 
 def test_the_equity_curve_is_the_pieces_chained_by_hand(candles: Candles, walked: WalkForwardResult) -> None:
-    account, equity, bars = 100_000.0, [], []
+    account = 100_000.0
+    equity: list[float] = []
+    bars: list[int] = []
     for window in walked.windows:
         piece = plain(candles, window.strategy, window.span.oos_first, window.span.oos_stop, account)
         account = piece.final_equity
@@ -374,8 +376,10 @@ def scored_result(
     edges = Window(*(datetime(2025, 1, day, tzinfo=UTC) for day in (1, 2, 2, 3)))
     windows: list[Any] = []
     for number, (own_is, own_oos, net) in enumerate(zip(inside, outside, nets, strict=True), 1):
-        parts: list[Any] = [SimpleNamespace(sharpe_ratio=own_is), SimpleNamespace(sharpe_ratio=own_oos, net_pnl=net)]
-        windows.append(WindowResult(number, edges, Span(0, 100, 100, 100 + bars), BASE, *parts, 1, True, ()))
+        inside_result: Any = SimpleNamespace(sharpe_ratio=own_is)
+        outside_result: Any = SimpleNamespace(sharpe_ratio=own_oos, net_pnl=net)
+        span = Span(0, 100, 100, 100 + bars)
+        windows.append(WindowResult(number, edges, span, BASE, inside_result, outside_result, 1, True, ()))
     empty: FloatArray = np.empty(0)
     return WalkForwardResult(
         candles, WINDOWS, tuple(windows), (), True, 100_000.0, np.empty(0, np.int64), empty, 0.0, ()

@@ -143,7 +143,7 @@ def run(
     }
     _tell(session, document, job.result, job.files, job.n_trials)
     missing = ", ".join(f"{name} ({number})" for number, name in pipeline.NOT_IN_THIS_JOB.items())
-    session.say(f" Not in this job yet, by stage: {missing}. Alone: barwise profile, barwise optimize.")
+    session.say(f" Not in this job yet, by stage: {missing}. Alone: barwise profile, optimize, validate.")
 
 
 def run_settings(*, strategy: str | None, values: list[str] | None, **options: Any) -> "RunSettings":

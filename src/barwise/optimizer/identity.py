@@ -92,7 +92,11 @@ def record_run(
 
 
 class ParameterValues:
-    """Configurations as rows of numbers: the same configuration is the same row, whatever was searched to find it."""
+    """Configurations as rows of numbers: the same configuration is the same row, whatever was searched to find it.
+
+    Args:
+        strategy: The sweeper's own; every space that is asked about must be of its class.
+    """
 
     def __init__(self, strategy: Strategy) -> None:
         self._names = tuple(type(strategy).model_fields)

@@ -35,6 +35,7 @@ from barwise.optimizer.space import STAGES
 from barwise.optimizer.trials import StageResult
 from barwise.result import BacktestResult
 from barwise.stats.bootstrap import (
+    LEAST_OBSERVATIONS,
     Interval,
     bootstrap_intervals,
     max_drawdown,
@@ -410,7 +411,7 @@ class _Procedure:
         if nets.size > 1:
             reshuffled = reshuffled_trades(nets, best.initial_capital, seed=seed)
             missed = missed_fills(nets, _MISSED, seed=seed)
-        if returns.std() > 0.0:
+        if len(returns) >= LEAST_OBSERVATIONS and returns.std() > 0.0:
             statistics = {
                 "sharpe_ratio": sharpe_annual(per_year),
                 "total_return": total_return,
