@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 _INTERRUPTED = 130
 _PROFILES = ("FAST", "BALANCED", "THOROUGH")
+_LABELS = {"html": "Report", "json": "Results", "trials_csv": "Trials", "study": "Studies"}
 _STAGES = ("all", "joint", "7.1", "7.2", "7.3")
 
 
@@ -221,8 +222,8 @@ def _finish(session: Session, result: "OptimizationResult", *, report: bool, stu
     if session.speaks:
         print_optimization(result, session.console())
         session.say("")
-        for label, path in written.items():
-            session.say(f" {label:<12}{shown_path(Path(path))}")
+        for name, path in written.items():
+            session.say(f" {_LABELS[name]:<11}{shown_path(Path(path))}")
 
 
 @contextmanager
