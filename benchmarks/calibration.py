@@ -1,6 +1,7 @@
 """How often the verdict is wrong: the whole procedure on markets of known truth.
 
 Run: python benchmarks/calibration.py [--runs N] [--workers N] [--markets NAME ...] [--out FILE] [--json] [--plot FILE]
+     [--publish [FILE]]
 
 A verdict is worth what its rate of errors is worth, and that rate cannot be derived: it has to be counted. Every run
 makes a market, searches a strategy on it, walks it forward, searches its shuffled twins and judges. On markets without
@@ -8,7 +9,8 @@ an edge LIKELY REAL is an error; on markets with a planted edge everything else 
 
 Every finished run is a line of --out, so that the command can be stopped at any time and goes on where it was; with
 --runs 0 it only prints what is there. A line holds the evidence, not the word: a change of the rule in
-validation/verdict.py needs no new run, a change of the search or of the tests does, and then a new file.
+validation/verdict.py needs no new run, a change of the search or of the tests does, and then a new file. --publish
+writes the shares to where every report of a verdict reads them.
 
 The strategy is the built-in one without its filters and with market orders: about 150 trades a year, so that the
 windows of 20 days have enough of them to be scored. The costs are low, 1 bp of fee and 1 bp of slippage: at usual costs
@@ -27,10 +29,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from barwise import __version__
 from barwise.backends import open_backend
 from barwise.config import ExecutionConfig, OptimizationConfig, OptimizationProfile
 from barwise.data.candles import Candles
@@ -40,10 +44,12 @@ from barwise.engine import backtest
 from barwise.stats.sharpe import wilson_interval
 from barwise.strategy.ema_rsi_atr import EmaRsiAtr
 from barwise.validation.engine import validate
+from barwise.validation.error_rates import ErrorRates
 from barwise.validation.verdict import Evidence, Word, decide
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("BARWISE_SHARED", REPOSITORY.parent / "shared"))
+RATES = REPOSITORY / "src" / "barwise" / "validation" / "error_rates.json"
 REAL_FILE = "binance_spot_BTCUSDT_1h_20200920_20250331.parquet"
 YEAR = 8_760
 PERMUTATIONS = 39
@@ -63,12 +69,14 @@ class Market:
 
     Attributes:
         name: For --markets.
+        words: What it is, for a reader of a report.
         make: Candles of a seed and so many bars.
         bars: Length.
         drift: Size of the planted edge in deviations of a bar's return; 0 = none.
     """
 
     name: str
+    words: str
     make: Callable[[int, int], Candles]
     bars: int = YEAR
     drift: float = 0.0
@@ -88,13 +96,13 @@ def real_candles() -> Candles:
 
 def planted(name: str, drift: float, bars: int = YEAR) -> Market:
     """A market with an edge."""
-    return Market(name, partial(planted_trend, drift=drift), bars, drift)
+    return Market(name, "planted trend", partial(planted_trend, drift=drift), bars, drift)
 
 
 NOISE = (
-    Market("random-walk", random_walk),
-    Market("clustered", clustered_volatility),
-    Market("real-days", real_days),
+    Market("random-walk", "random walk with fat tails", random_walk),
+    Market("clustered", "clustered volatility", clustered_volatility),
+    Market("real-days", "BTCUSDT, its days in random order", real_days),
 )
 BY_SIZE = tuple(planted(f"edge-{drift:.2f}", drift) for drift in (0.04, 0.08, 0.12, 0.16, 0.20))
 BY_LENGTH = tuple(
@@ -257,6 +265,22 @@ def calibration(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"markets": found, "noise": summary(noise) if noise else None}
 
 
+def published(found: dict[str, Any]) -> ErrorRates:
+    """What reports say of the verdict: markets without an edge, and one year with an edge, by its size."""
+    rows = []
+    for market in (*NOISE, *BY_SIZE):
+        part = found["markets"].get(market.name)
+        if part is not None:
+            hits = part["words"][str(Word.LIKELY_REAL)]["hits"]
+            sharpe = round(part["planted_sharpe"], 1) if market.drift else 0.0
+            rows.append(
+                {"market": market.words, "runs": part["runs"], "likely_real": hits, "sharpe": sharpe,
+                 "years": part["years"]}
+            )  # fmt: skip
+    today = datetime.now(UTC).date().isoformat()
+    return ErrorRates.from_dict({"barwise": __version__, "measured": today, "markets": rows})
+
+
 def text_of(part: dict[str, Any]) -> str:
     """A share with its interval as a cell of a table."""
     return f"{100 * part['share']:.1f} % ({100 * part['low']:.1f} to {100 * part['high']:.1f})"
@@ -350,6 +374,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("data") / "calibration.jsonl", help="by default %(default)s")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--plot", type=Path, help="write the power curves as a page")
+    parser.add_argument("--publish", type=Path, nargs="?", const=RATES, metavar="FILE",
+                        help="write the rates for the reports, by default into the package")  # fmt: skip
     options = parser.parse_args(arguments)
     names = list(options.markets)
     if "real-days" in names and not (SHARED / "data" / "market" / REAL_FILE).is_file():
@@ -376,6 +402,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.plot:
         power_figure(found).write_html(options.plot, include_plotlyjs=True)
         print(f"the plot is in {options.plot}", file=sys.stderr)
+    if options.publish and found["noise"] is None:
+        print("not published: a rate of errors needs markets without an edge.", file=sys.stderr)
+    elif options.publish:
+        options.publish.write_text(json.dumps(published(found).to_dict(), indent=2) + "\n", "utf-8")
+        print(f"the rates are in {options.publish}", file=sys.stderr)
     if options.json:
         print(json.dumps(found, indent=2))
     else:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from barwise.validation.error_rates import ErrorRates
 from barwise.validation.verdict import Evidence, Word, decide
 from benchmarks import calibration
 
@@ -70,11 +71,14 @@ def test_tables_are_printed_from_what_is_there_without_a_run(
     rows = [line("random-walk", seed, OVERFIT) for seed in range(3)] + [line("clustered", 0, REAL, profile="BALANCED")]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     settings = ["--profile", "FAST", "--permutations", "19", "--markets", "random-walk", "clustered"]
-    assert calibration.main(["--runs", "0", "--out", str(file), *settings]) == 0
+    rates = tmp_path / "rates.json"
+    assert calibration.main(["--runs", "0", "--out", str(file), "--publish", str(rates), *settings]) == 0
     out = capsys.readouterr().out
     assert "| random-walk | 1 | - | 3 | 0.0 % (0.0 to 56.1) | 0 % | 100 % | 0 % |" in out
     assert "clustered" not in out  # searched with another profile
     assert len(file.read_text().splitlines()) == 4
+    told = ErrorRates.from_dict(json.loads(rates.read_text()))
+    assert told.sentence() == "On 3 markets without an edge it said LIKELY REAL 0.0 % of the time."
     assert calibration.main(["--runs", "0", "--out", str(tmp_path / "none.jsonl"), *settings]) == 1
 
 

@@ -186,11 +186,10 @@ def test_the_same_seed_gives_the_same_test_and_another_seed_another_one(candles:
     assert once.nulls[0] != other.nulls[0]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_processes_change_nothing(candles: Candles, workers: int) -> None:
+def test_processes_change_nothing(candles: Candles) -> None:
     alone = searched_and_shuffled(candles)
     opened: Backend
-    with open_backend("processes", workers) as opened:
+    with open_backend("processes", 2) as opened:
         spread = searched_and_shuffled(candles, backend=opened)
     assert (spread.real, spread.nulls.tolist(), spread.p_value) == (alone.real, alone.nulls.tolist(), alone.p_value)
 

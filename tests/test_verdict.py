@@ -338,6 +338,22 @@ def test_what_is_known_of_a_single_backtest_by_hand(results: list[BacktestResult
         assert (e.trades, e.n_trials, e.p_value, e.windows) == (result.total_trades, 500, None, None)
 
 
+def test_where_days_and_bars_disagree_the_smaller_sharpe_ratio_is_judged() -> None:
+    """By more than a fifth, either way and on either side of 0; the two are the same number of independent returns."""
+    seen = set()
+    for month in range(1, 12):
+        candles = sample_candles("SAMPLE-BTC", "1H", datetime(2024, month, 1), datetime(2024, month, 11))
+        for side in (1, -1):
+            result = backtest(candles, Often(side=side, every=60), 0.1, execution=FREE, check_lookahead=False)
+            by_day, by_bar = result.metrics["daily_sharpe_ratio"], result.sharpe_ratio
+            apart = abs(by_day - by_bar) > 0.2 * abs(by_bar)
+            seen.add((apart, by_day < by_bar, by_bar > 0.0))
+            judged = judge_backtest(result).evidence.annual_sharpe
+            assert judged == (min(by_day, by_bar) if apart else by_bar)
+    assert {(True, True, True), (True, False, True), (True, True, False), (True, False, False)} <= seen
+    assert any(not apart for apart, _, _ in seen)
+
+
 def test_without_a_trade_there_is_too_little_data_and_no_exception() -> None:
     candles = sample_candles("SAMPLE-BTC", "1H", datetime(2024, 1, 1), datetime(2024, 2, 1))
     result = backtest(candles, Often(every=10_000_000, side=0), 0.1)

@@ -168,8 +168,7 @@ def test_windows_search_with_seeds_of_their_own(ledger_file: Path, walked: WalkF
     assert len(seeds) == len(walked.windows)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("name", ["threads", "processes"])
+@pytest.mark.parametrize(("name", "workers"), [("threads", 1), ("threads", 2), ("processes", 2)])
 def test_workers_change_nothing(
     candles: Candles, walked: WalkForwardResult, tmp_path: Path, name: str, workers: int
 ) -> None:

@@ -19,7 +19,9 @@ from typing import Annotated, Any
 import typer
 
 from barwise import __version__
+from barwise.cli.audit import audit
 from barwise.cli.backtest import backtest, run
+from barwise.cli.config import config
 from barwise.cli.data import data
 from barwise.cli.doctor import doctor
 from barwise.cli.login import login
@@ -70,7 +72,9 @@ app.command("login")(login)
 app.command("doctor")(doctor)
 app.command("profile")(profile)
 app.command("verify")(verify)
+app.command("audit")(audit)
 app.add_typer(data, name="data")
+app.add_typer(config, name="config")
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,6 +1,8 @@
 """`barwise backtest` and `barwise run`: one backtest, and the main job around it."""
 
 import logging
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,9 +24,12 @@ from barwise.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from barwise.pipeline import RunSettings, StageDone
+    from collections.abc import Mapping
+
+    from barwise.pipeline import StageDone
     from barwise.report import ReportFiles
     from barwise.result import BacktestResult
+    from barwise.run_config import RunConfig
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +44,10 @@ StrategyName = Annotated[
 DetailTimeframe = Annotated[
     str | None,
     typer.Option("--detail", metavar="NAME", help="Fill in finer candles of the same market, such as 5M."),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="A TOML file of settings; the other options come before it."),
 ]
 
 
@@ -61,6 +70,7 @@ def backtest(
     qty: Quantity = None,
     strategy: StrategyName = None,
     settings: Settings = None,
+    config: ConfigFile = None,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write the report's files.")] = True,
     lookahead_check: Annotated[
         bool, typer.Option("--lookahead-check/--no-lookahead-check", help="Refuse a strategy that looks ahead.")
@@ -75,21 +85,22 @@ def backtest(
     the strategy and every execution setting: --set ema_fast=10 --set slippage=0.001 --set intrabar=path.
     """
     session = Session.begin(home, json, quiet)
-    wanted = run_settings(
+    told = run_config(
+        config,
+        settings,
         exchange=exchange,
         symbol=symbol,
         timeframe=timeframe,
         start=start,
         end=end,
         quantity=qty,
-        candle_file=file,
+        file=file,
         detail=detail,
         detail_file=detail_file,
         funding_file=funding_file,
         strategy=strategy,
-        values=settings,
-        check_lookahead=lookahead_check,
     )
+    wanted = replace(told.settings, check_lookahead=lookahead_check)
     from barwise import pipeline
 
     market, rules = pipeline.choose_market(wanted), pipeline.choose_rules(wanted)
@@ -99,10 +110,15 @@ def backtest(
     result = pipeline.run_baseline(inputs, rules, market.quantity, check_lookahead=wanted.check_lookahead)
     n_trials = pipeline.put_on_record(result, inputs, market.quantity, session.home)
     files = pipeline.write_run(result, wanted, market, inputs, session.home, n_trials) if report else None
-    _tell(session, result.to_dict() | {"files": _file_names(files)}, result, files, n_trials)
+    kept = told.save_beside(files.json) if files is not None and config is not None else None
+    _tell(session, result.to_dict() | {"files": _file_names(files, kept)}, result, files, n_trials, kept)
 
 
 def run(
+    config: Annotated[
+        Path | None,
+        typer.Argument(metavar="[CONFIG.toml]", help="A file of settings; barwise config init writes an example."),
+    ] = None,
     exchange: Exchange = None,
     symbol: Symbol = None,
     timeframe: TimeframeName = None,
@@ -118,10 +134,13 @@ def run(
 ) -> None:
     """Run the main job: input, strategy, candles and baseline backtest, report.
 
-    Without options: on one year of the SYNTHETIC market SAMPLE, offline.
+    Without options: on one year of the SYNTHETIC market SAMPLE, offline. Options come before the file, and --set takes
+    SECTION.KEY=VALUE for every key of it.
     """
     session = Session.begin(home, json, quiet)
-    wanted = run_settings(
+    told = run_config(
+        config,
+        settings,
         exchange=exchange,
         symbol=symbol,
         timeframe=timeframe,
@@ -130,43 +149,56 @@ def run(
         quantity=qty,
         detail=detail,
         strategy=strategy,
-        values=settings,
     )
     from barwise import pipeline
 
-    job = pipeline.run_main_job(wanted, session.home, _log_stage)
+    job = pipeline.run_main_job(told.settings, session.home, _log_stage)
+    kept = told.save_beside(job.files.json)
     document = {
         "stages": [vars(stage) for stage in job.stages],
         "result": job.result.to_dict(),
-        "files": _file_names(job.files),
+        "files": _file_names(job.files, kept),
         "not_in_this_job": pipeline.NOT_IN_THIS_JOB,
     }
-    _tell(session, document, job.result, job.files, job.n_trials)
+    _tell(session, document, job.result, job.files, job.n_trials, kept)
     missing = ", ".join(f"{name} ({number})" for number, name in pipeline.NOT_IN_THIS_JOB.items())
     session.say(f" Not in this job yet, by stage: {missing}. Alone: barwise profile, optimize, validate.")
 
 
-def run_settings(*, strategy: str | None, values: list[str] | None, **options: Any) -> "RunSettings":
-    """The options of a command as the stages take them; the class is loaded and the name of a file is made use of.
+def run_config(
+    config: Path | None,
+    values: list[str] | None,
+    *,
+    strategy: str | None,
+    sections: "Mapping[str, Mapping[str, Any]] | None" = None,
+    **market: Any,
+) -> "RunConfig":
+    """All that a command was told: options, --set, environment, file, defaults.
+
+    Args:
+        config: The file of settings, or None.
+        values: The texts of --set.
+        strategy: As --strategy names it, or None.
+        sections: Options that belong to other sections, by section and key.
+        market: Options that belong to [market], by key.
 
     Raises:
-        ConfigError: The strategy cannot be loaded, or --set is malformed.
+        ConfigError: A value is impossible, a key unknown, the file or the strategy cannot be loaded.
     """
     texts = parsed_settings(values)
     from barwise.cli.file_names import completed_identity
     from barwise.cli.strategies import load_strategy
-    from barwise.pipeline import RunSettings
+    from barwise.run_config import resolve
 
-    if strategy is not None:
-        options["strategy"] = load_strategy(strategy)
-    if options.get("candle_file") is not None:
-        identity, guess = completed_identity(
-            options["candle_file"], options["exchange"], options["symbol"], options["timeframe"]
-        )
-        options |= identity
-        if guess:
-            logger.info("taken from the name of the file: %s", " ".join(guess.values()))
-    return RunSettings(values=texts, **options)
+    options = {"market": market, "strategy": {"class": strategy}, **(sections or {})}
+    told = resolve(config, environment=os.environ, load=load_strategy, settings=texts, options=options)
+    wanted = told.settings
+    if wanted.candle_file is None:
+        return told
+    identity, guess = completed_identity(wanted.candle_file, wanted.exchange, wanted.symbol, wanted.timeframe)
+    if guess:
+        logger.info("taken from the name of the file: %s", " ".join(guess.values()))
+    return replace(told, settings=replace(wanted, **identity))
 
 
 def _log_stage(stage: "StageDone") -> None:
@@ -180,8 +212,10 @@ def _log_stage(stage: "StageDone") -> None:
     )
 
 
-def _file_names(files: "ReportFiles | None") -> dict[str, str]:
-    return {} if files is None else {name: str(path) for name, path in vars(files).items()}
+def _file_names(files: "ReportFiles | None", kept: Path | None) -> dict[str, str]:
+    """The files by name, the configuration among them where it was kept."""
+    names = {} if files is None else {name: str(path) for name, path in vars(files).items()}
+    return names if kept is None else names | {"config": str(kept)}
 
 
 def _tell(
@@ -190,6 +224,7 @@ def _tell(
     result: "BacktestResult",
     files: "ReportFiles | None",
     n_trials: int | None,
+    kept: Path | None,
 ) -> None:
     """The summary page with the verdict, and where its files are; to programs the document with both."""
     if session.as_json:
@@ -212,5 +247,7 @@ def _tell(
         ("", files.fills_csv),
         ("", files.equity_csv),
         ("Trade log", files.trade_log),
+        ("Settings", kept),
     ):
-        session.say(f" {label:<11}{shown_path(path)}")
+        if path is not None:
+            session.say(f" {label:<11}{shown_path(path)}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from barwise.cli.backtest import DetailTimeframe, Quantity, StrategyName, run_settings
+from barwise.cli.backtest import ConfigFile, DetailTimeframe, Quantity, StrategyName, run_config
 from barwise.cli.options import (
     End,
     Exchange,
@@ -52,10 +52,17 @@ def optimize(
     qty: Quantity = None,
     strategy: StrategyName = None,
     settings: Settings = None,
-    profile: Annotated[str, typer.Option("--profile", metavar="NAME", help="FAST, BALANCED or THOROUGH.")] = "BALANCED",
+    config: ConfigFile = None,
+    profile: Annotated[
+        str | None,
+        typer.Option("--profile", metavar="NAME", help="FAST, BALANCED or THOROUGH.", show_default="BALANCED"),
+    ] = None,
     sampler: Annotated[
-        str, typer.Option("--sampler", metavar="NAME", help="TPE, AUTO, CMA-ES, QMC, RANDOM, GRID, NSGA-II, ...")
-    ] = "TPE",
+        str | None,
+        typer.Option(
+            "--sampler", metavar="NAME", help="TPE, AUTO, CMA-ES, QMC, RANDOM, GRID, NSGA-II, ...", show_default="TPE"
+        ),
+    ] = None,
     stage: Annotated[
         str, typer.Option("--stage", metavar="NAME", help="all (7.1, 7.2, 7.3), one of them, or joint: all at once.")
     ] = "all",
@@ -63,7 +70,9 @@ def optimize(
         list[str] | None, typer.Option("--objective", metavar="NAME", help="What to maximise; repeat for several.")
     ] = None,
     trials: Annotated[int | None, typer.Option("--trials", metavar="N", help="Per stage, not the profile's.")] = None,
-    min_trades: Annotated[int, typer.Option("--min-trades", metavar="N", help="Fewer do not count.")] = 5,
+    min_trades: Annotated[
+        int | None, typer.Option("--min-trades", metavar="N", help="Fewer do not count.", show_default="5")
+    ] = None,
     max_drawdown: Annotated[
         float | None, typer.Option("--max-drawdown", metavar="PERCENT", help="Deeper does not count.")
     ] = None,
@@ -78,14 +87,17 @@ def optimize(
         bool, typer.Option("--robust", help="Choose the best neighbourhood, not the best point.")
     ] = False,
     full: Annotated[bool, typer.Option("--full", help="Evaluate every trial on all bars.")] = False,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Same seed, same result.")] = 42,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", help="Same seed, same result.", show_default="42")
+    ] = None,
     timeout: Annotated[
         float | None, typer.Option("--timeout", metavar="SECONDS", help="End each stage after this.")
     ] = None,
     workers: Annotated[int | None, typer.Option("--workers", metavar="N", help="Threads or processes.")] = None,
     backend: Annotated[
-        str, typer.Option("--backend", metavar="NAME", help="threads, processes, ray or cuda.")
-    ] = "threads",
+        str | None,
+        typer.Option("--backend", metavar="NAME", help="threads, processes, ray or cuda.", show_default="threads"),
+    ] = None,
     storage: Annotated[
         str | None, typer.Option("--storage", metavar="URL", help="Ledger: a file or a PostgreSQL URL.")
     ] = None,
@@ -106,59 +118,61 @@ def optimize(
     data/ledger.sqlite; a search that was stopped goes on from there when the same command is given again.
     """
     session = Session.begin(home, json, quiet)
-    if profile.upper() not in _PROFILES:
+    if profile is not None and profile.upper() not in _PROFILES:
         raise ConfigError(
             f"{profile} is not a profile.{did_you_mean(profile.upper(), _PROFILES)}",
             hint=f"use {', '.join(_PROFILES)}.",
         )
     if stage not in _STAGES:
         raise ConfigError(f"{stage} is not a stage.{did_you_mean(stage, _STAGES)}", hint=f"use {', '.join(_STAGES)}.")
-    wanted = run_settings(
+    told = run_config(
+        config,
+        settings,
         exchange=exchange,
         symbol=symbol,
         timeframe=timeframe,
         start=start,
         end=end,
-        candle_file=file,
+        file=file,
         detail=detail,
         quantity=qty,
         strategy=strategy,
-        values=settings,
-        check_lookahead=lookahead_check,
+        sections={
+            "optimization": {
+                "profile": profile and profile.upper(),
+                "optuna_sampler": sampler,
+                "objective": objective[0] if objective and len(objective) == 1 else tuple(objective or ()) or None,
+                "num_trials": trials,
+                "min_trades": min_trades,
+                "max_drawdown": max_drawdown,
+                "ranges": _parsed_ranges(ranges) or None,
+                "fixed": tuple(fixed or ()) or None,
+                "space": "wide" if wide else None,
+                "choose": "robust" if robust else None,
+                "multi_fidelity": False if full else None,
+                "seed": seed,
+                "timeout": timeout,
+                "workers": workers,
+                "backend": backend,
+                "storage": storage,
+            }
+        },
     )
     from barwise import pipeline
-    from barwise.config import OptimizationConfig
     from barwise.optimizer.engine import OptimizationEngine
 
-    config = OptimizationConfig(
-        profile=profile.upper(),
-        optuna_sampler=sampler,
-        objective=tuple(objective) if objective and len(objective) > 1 else (objective or ["sharpe_ratio"])[0],
-        num_trials=trials,
-        min_trades=min_trades,
-        max_drawdown=max_drawdown,
-        ranges=_parsed_ranges(ranges),
-        fixed=tuple(fixed or ()),
-        space="wide" if wide else "profile",
-        choose="robust" if robust else "best",
-        multi_fidelity=not full,
-        seed=seed,
-        timeout=timeout,
-        workers=workers,
-        backend=backend,
-        storage=storage,
-    )
+    wanted, search = told.settings, told.optimization
     market, rules = pipeline.choose_market(wanted), pipeline.choose_rules(wanted)
     inputs = pipeline.fetch_inputs(wanted, market)
     with (
         _shown_progress(session) as tell,
         OptimizationEngine(
-            inputs.candles, rules.strategy, market.quantity, opt_config=config, execution=rules.execution,
+            inputs.candles, rules.strategy, market.quantity, opt_config=search, execution=rules.execution,
             detail=inputs.detail, funding=inputs.funding, check_lookahead=lookahead_check, on_progress=tell,
         ) as engine,
     ):  # fmt: skip
         names: tuple[Any, ...] = ("7.1", "7.2", "7.3") if stage == "all" else (stage,)
-        _tell_plan(engine.candles, config, names)
+        _tell_plan(engine.candles, search, names)
         for name in names:
             if engine.optimize(name).interrupted:
                 break

@@ -69,8 +69,13 @@ td.open {{ color: var(--muted); text-align: left; }}
 .pair {{ align-items: start; }}
 h4 {{ margin: 1.4rem 0 0; font-size: 0.95rem; }}
 @media (max-width: 700px) {{
-  .tests th, .tests td {{ white-space: normal; padding: 0.28rem 0.4rem; }}
-  .tests td.long-text {{ min-width: 12rem; }}
+  .tests, .tests caption, .tests tbody {{ display: block; }}
+  .tests thead {{ display: none; }}
+  .tests tr {{ display: grid; grid-template-columns: minmax(0, 1fr) auto auto; padding: 0.35rem 0; }}
+  .tests th, .tests td:nth-child(n + 4) {{ white-space: normal; }}
+  .tests td:nth-child(4), .tests td:nth-child(5) {{ grid-column: 1 / -1; min-width: 0; color: var(--muted); }}
+  .tests td:nth-child(4)::before {{ content: "threshold: "; }}
+  .tests td:nth-child(4):empty {{ display: none; }}
 }}
 @media print {{ .verdict {{ break-inside: avoid; }} }}
 """

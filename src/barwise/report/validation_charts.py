@@ -131,6 +131,7 @@ def permutation_chart(test: "PermutationTest") -> Chart | None:
     real, values = sign * test.real, sign * found
     low, high = min(float(values.min()), real), max(float(values.max()), real)
     edges = np.linspace(low, high, _BINS + 1) if high > low else np.array([low - 0.5, high + 0.5])
+    room = 0.03 * float(np.ptp(edges))
     as_good = found >= test.real
     data = [
         _bars(name, color, edges.tolist(), np.histogram(values[rows], edges)[0].tolist(), "")
@@ -141,7 +142,10 @@ def permutation_chart(test: "PermutationTest") -> Chart | None:
         "showlegend": True,
         "barmode": "stack",
         "bargap": 0,
-        "xaxis": {"title": {"text": f"best {html.escape(words(test.objective))} of each search"}},
+        "xaxis": {
+            "title": {"text": f"best {html.escape(words(test.objective))} of each search"},
+            "range": compact((float(edges[0]) - room, float(edges[-1]) + room)),
+        },
         "yaxis": {"title": {"text": "shuffled markets"}, "rangemode": "tozero"},
         "shapes": [_line(real, "@chosen")],
         "annotations": [_label(real, f"this market: {number(real)}", left=2.0 * real > low + high)],
@@ -321,7 +325,7 @@ def logit_chart(found: "PBO") -> Chart:
         "showlegend": True,
         "barmode": "stack",
         "bargap": 0,
-        "xaxis": {"title": {"text": "logit of the rank in the other half; 0 is the middle"}},
+        "xaxis": {"title": {"text": "logit of its rank in the other half"}},
         "yaxis": {"title": {"text": "splits"}, "rangemode": "tozero"},
         "shapes": [_line(0.0, "@ink", width=1)],
     }

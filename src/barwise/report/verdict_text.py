@@ -13,7 +13,9 @@ SIGNS = {"passed": "✓", "failed": "✗", "not run": "-", "no value": "-", "no 
 _OF_WALK_FORWARD = frozenset(
     {"scored windows", "out-of-sample probability", "out-of-sample Sharpe", "slippage x 2", "walk-forward efficiency"}
 )
-_OF_TRIALS = frozenset({"backtest overfitting", "superior predictive ability", "deflated Sharpe, textbook"})
+_OF_TRIALS = frozenset(
+    {"backtest overfitting", "superior predictive ability", "deflated Sharpe, textbook", "effective trials"}
+)
 STABILITY_CHECK = (
     "STABILITY CHECK, NOT OUT-OF-SAMPLE: every window traded the same given configuration. If it was chosen on these "
     "candles, the windows have seen nothing new."
