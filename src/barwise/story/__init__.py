@@ -1,7 +1,7 @@
 """The story of one trade: why it was signalled, at which tier it was filled and why there, and why it was left.
 
-    document = story_of(result, 7)
-    print("\n".join(told(document)))
+    for line in told(story_of(result, 7)):
+        print(line)
 
 Everything is derived from the records and, where they are silent, from doing the one program again (`replay`).
 """

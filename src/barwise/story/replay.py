@@ -3,7 +3,7 @@
 Records say what was filled and when a position was closed. They do not say at which limit a tier waited in a bar where
 nothing was filled, or when a trail moved. Both follow from the bars, the plan's lines and the parameters, by
 docs/execution.md; a comment names the section. What is derived here is compared with the records before it is told:
-a story that does not end where the run ended is an error and no story. Letters are the kernel's.
+a story that does not end where the run ended is an error and no story.
 """
 
 import math
@@ -19,7 +19,7 @@ from barwise.result import BacktestResult
 
 # Below this share of the order a rest is rounding (section 4, as the kernel has it).
 _DUST = 1e-9
-# Cash before a program is summed from the trades here and bar by bar in the kernel: equal but for rounding.
+# After an exit at the same open the cash is summed from the trades here, and bar by bar in the kernel.
 _RELATIVE = 1e-9
 _AT_OPEN, _AT_LIMIT, _SLICE = "open", "limit", "slice"
 _PRICES = ("entry_price", "exit_price", "exit_reference", "stop_price", "target_price", "best_price", "worst_price")
@@ -54,7 +54,8 @@ class Step:
         limit: The price it could pay at most (a short: take at least): of the order in tiers 1 and 2, of the band in
             tier 3, of the chase guard in tier 4. NaN where there is none.
         seen: What was compared with it: the bar's most adverse extreme in tiers 1 and 2, else its open.
-        why: filled | not_reached | touched | undefined | outside_band | no_volume | below_lot | margin | chase | timeout.
+        why: filled | not_reached | touched | undefined | outside_band | no_volume | below_lot | margin | chase |
+            timeout.
         fill: What was filled, or None.
     """
 
@@ -72,7 +73,8 @@ class Levels:
 
     Attributes:
         bar: Execution bar of the change; after a fill they are in force in it, else from the next one on.
-        cause: fill, or which trail set the stop: trailing_stop | trailing_take_profit; target_dropped where the stop stayed.
+        cause: fill, or the trail that set the stop (trailing_stop | trailing_take_profit), or target_dropped where the
+            stop stayed.
         entry_price: E, the mean so far.
         best: B, the best price the position had provably seen.
         stop, target: Target NaN where trailing had dropped it.
@@ -159,17 +161,20 @@ class _Run:
         self.last_bar = int(self.market.act[len(result.candles) - 1]) - 1
         record, trades = result.records.programs[program], result.records.trades
         self.start = int(record["start_bar"])
-        earlier = trades["net_pnl"][trades["program"] < program]
-        self.cash = result.initial_capital + math.fsum(earlier)
+        earlier = trades[trades["program"] < program]
+        if len(earlier) and int(earlier["exit_bar"][-1]) == self.start:  # out at the open this program starts at
+            self.cash = result.initial_capital + math.fsum(earlier["net_pnl"])
+        else:  # flat at the signal's close: its equity is the cash, to the bit
+            self.cash = float(result.equity_curve[int(record["signal_bar"]) - result.trade_from])
         # The program.
-        self.d, self.R, self.A = float(record["side"]), float(record["arrival_price"]), float(record["atr"])
+        self.d, self.arrival, self.unit = float(record["side"]), float(record["arrival_price"]), float(record["atr"])
         self.order = self.rest = float(self.p["quantity"])
-        self.working, self.tier, self.tier_left, self.fresh, self.P2 = True, 0, 0, True, math.nan
+        self.working, self.tier, self.tier_left, self.fresh, self.tier2_limit = True, 0, 0, True, math.nan
         # The position.
-        self.q, self.E, self.cost, self.B, self.T, self.stop0, self.S = 0.0, 0.0, 0.0, 0.0, math.nan, 0.0, 0.0
+        self.entry_bar, self.q, self.entry_price, self.cost = -1, 0.0, 0.0, 0.0
+        self.first_stop, self.stop, self.target, self.best = 0.0, 0.0, math.nan, 0.0
         self.trail, self.trail_kind, self.dropped = -self.d * math.inf, Exit.TRAILING_STOP, False
-        self.best = self.worst = self.fees = self.slippage = self.funding = 0.0
-        self.entry_bar = -1
+        self.seen_best = self.seen_worst = self.fees = self.slippage = self.funding = 0.0
 
     def all_bars(self) -> Replay:
         i = self.start
@@ -218,7 +223,7 @@ class _Run:
 
     def _work(self, i: int, k: int) -> str:
         """The tier at work in this bar, and how it filled: at the open, at its limit, in a slice, or "" not at all."""
-        d, A, (o, _, adv, _) = self.d, self.A, self._bar(i)
+        d, unit, o = self.d, self.unit, self._bar(i)[0]
         while self.tier_left == 0 and self.tier < 5:
             self.tier += 1
             self.fresh = True
@@ -226,43 +231,43 @@ class _Run:
                 self.tier_left = int(self.p[f"tier{self.tier}_bars"])
             if self.tier == 2:
                 offset = float(self.p["tier2_limit_offset_atr"])
-                self.P2 = self._limit(float(self.market.signal_close[k]) - d * offset * A)
-        guard = float(self.p["max_chase_atr"]) * A
+                self.tier2_limit = self._limit(float(self.market.signal_close[k]) - d * offset * unit)
+        guard = float(self.p["max_chase_atr"]) * unit
         if self.tier == 5:
             return self._stand_down(i, math.nan, "timeout", Outcome.TIMEOUT)
-        if self.tier >= 3 and d * (o - self.R) > guard:
-            return self._stand_down(i, self.R + d * guard, "chase", Outcome.CHASE)
+        if self.tier >= 3 and d * (o - self.arrival) > guard:
+            return self._stand_down(i, self.arrival + d * guard, "chase", Outcome.CHASE)
         tier, fresh, left = self.tier, self.fresh, self.tier_left
         self.fresh, self.tier_left = False, left - 1
         if tier <= 2:
             return self._rest_at_limit(i, k, fresh)
         if tier == 3:
             assert self.plan.vwap is not None
-            vwap, band = float(self.plan.vwap[k]), float(self.p["tier3_vwap_band_atr"]) * A
+            vwap, band = float(self.plan.vwap[k]), float(self.p["tier3_vwap_band_atr"]) * unit
             limit = vwap + d * band
             if not d * (o - vwap) <= band:
                 return self._step(i, limit, o, "undefined" if math.isnan(limit) else "outside_band")
             mean = float(self.market.mean[i])
             return self._take(i, limit, o, mean * (1.0 + d * self.slip), mean, self.rest / left, _SLICE)
-        limit = self.R + d * guard if math.isfinite(guard) else math.nan
+        limit = self.arrival + d * guard if math.isfinite(guard) else math.nan
         return self._take(i, limit, o, o * (1.0 + d * self.slip), o, self.rest, _AT_OPEN)
 
     def _rest_at_limit(self, i: int, k: int, fresh: bool) -> str:
         """Tiers 1 and 2 by the limit rules."""
         d, (o, _, adv, _) = self.d, self._bar(i)
-        P = self.P2
+        limit = self.tier2_limit
         if self.tier == 1:
             assert self.plan.anchor is not None
-            P = self._limit(float(self.plan.anchor[k]) * (1.0 + d * float(self.p["ema_touch_tolerance"])))
-        if d * (o - P) <= 0.0:
+            limit = self._limit(float(self.plan.anchor[k]) * (1.0 + d * float(self.p["ema_touch_tolerance"])))
+        if d * (o - limit) <= 0.0:
             if self.tier == 2 and not fresh:  # the market came to a resting order: its own price, nothing better
-                return self._take(i, P, adv, P, P, self.rest, _AT_OPEN, maker=True)
+                return self._take(i, limit, adv, limit, limit, self.rest, _AT_OPEN, maker=True)
             slipped = o * (1.0 + d * self.slip)
-            return self._take(i, P, adv, P if d * (slipped - P) > 0.0 else slipped, o, self.rest, _AT_OPEN)
-        if d * (adv - P) < 0.0 or (self.touch and adv == P):
-            return self._take(i, P, adv, P, P, self.rest, _AT_LIMIT, maker=True)
-        why = "undefined" if math.isnan(P) else "touched" if adv == P else "not_reached"
-        return self._step(i, P, adv, why)
+            return self._take(i, limit, adv, limit if d * (slipped - limit) > 0.0 else slipped, o, self.rest, _AT_OPEN)
+        if d * (adv - limit) < 0.0 or (self.touch and adv == limit):
+            return self._take(i, limit, adv, limit, limit, self.rest, _AT_LIMIT, maker=True)
+        why = "undefined" if math.isnan(limit) else "touched" if adv == limit else "not_reached"
+        return self._step(i, limit, adv, why)
 
     def _limit(self, price: float) -> float:
         return float(away_from_market(price, self.d > 0.0, self.tick))
@@ -293,7 +298,7 @@ class _Run:
         if floored < want * (1.0 - _RELATIVE):
             cut = cut or "lot"
         want = floored
-        equity = self.cash + self.d * self.q * (price - self.E)
+        equity = self.cash + self.d * self.q * (price - self.entry_price)
         room = float(self.p["leverage"]) * equity / price - self.q
         if want > room:
             want, cut = float(floor_to_step(room, self.lot)), "margin"
@@ -309,7 +314,7 @@ class _Run:
         self._step(i, limit, seen, "filled", made)
         self.cash -= fee
         if self.q == 0.0:
-            self.E, self.cost, self.B, self.best, self.worst, self.entry_bar = (
+            self.entry_price, self.cost, self.best, self.seen_best, self.seen_worst, self.entry_bar = (
                 price,
                 price * want,
                 price,
@@ -319,18 +324,18 @@ class _Run:
             )
         else:
             self.cost += price * want
-            self.E = self.cost / (self.q + want)
+            self.entry_price = self.cost / (self.q + want)
         self.q += want
         self.rest -= want
         self.fees += fee
         self.slippage += abs(price - fill.reference) * want
         # -- 5. Levels from the new mean entry price.
-        self.stop0 = self.E - d * float(self.p["atr_sl_multiplier"]) * self.A
+        self.first_stop = self.entry_price - d * float(self.p["atr_sl_multiplier"]) * self.unit
         self._set_stop()
         if not self.dropped:
-            target = self.E + d * float(self.p["atr_tp_multiplier"]) * self.A
-            self.T = float(away_from_market(target, d < 0.0, self.tick))
-        self.told.levels.append(Levels(i, "fill", self.E, self.B, self.S, self.T))
+            target = self.entry_price + d * float(self.p["atr_tp_multiplier"]) * self.unit
+            self.target = float(away_from_market(target, d < 0.0, self.tick))
+        self.told.levels.append(Levels(i, "fill", self.entry_price, self.best, self.stop, self.target))
         if self.rest <= _DUST * self.order or (self.lot > 0.0 and self.rest < 0.5 * self.lot):
             self._end_program(i, Outcome.FILLED)
 
@@ -341,34 +346,36 @@ class _Run:
     # -- 5. Levels.
 
     def _set_stop(self) -> None:
-        self.S = self.trail if self.d * (self.trail - self.stop0) > 0.0 else self.stop0
+        self.stop = self.trail if self.d * (self.trail - self.first_stop) > 0.0 else self.first_stop
 
     def _end_of_bar(self, i: int, from_open: bool, at_limit: bool) -> None:
         """Best price, trails, funding, ruin and the end of the data for a position that is still open."""
         d, p, (_, fav, adv, c) = self.d, self.p, self._bar(i)
         seen, suffered = fav if from_open else c, adv if from_open or at_limit else c
+        self.seen_best = seen if d * (seen - self.seen_best) > 0.0 else self.seen_best
+        self.seen_worst = suffered if d * (suffered - self.seen_worst) < 0.0 else self.seen_worst
         self.best = seen if d * (seen - self.best) > 0.0 else self.best
-        self.worst = suffered if d * (suffered - self.worst) < 0.0 else self.worst
-        self.B = seen if d * (seen - self.B) > 0.0 else self.B
-        before, had_target = self.S, not self.dropped
+        before, had_target = self.stop, not self.dropped
         for kind, name in ((Exit.TRAILING_STOP, "trailing_sl"), (Exit.TRAILING_TAKE_PROFIT, "trailing_tp")):
-            armed = d * (self.B - self.E * (1.0 + d * float(p[f"{name}_threshold"]))) >= 0.0
+            armed = d * (self.best - self.entry_price * (1.0 + d * float(p[f"{name}_threshold"]))) >= 0.0
             if p[f"{name}_enabled"] and armed:
                 if kind == Exit.TRAILING_TAKE_PROFIT:
-                    self.dropped, self.T = True, math.nan
-                level = self.B - d * float(p[f"{name}_atr_multiplier"]) * self.A
+                    self.dropped, self.target = True, math.nan
+                level = self.best - d * float(p[f"{name}_atr_multiplier"]) * self.unit
                 if d * (level - self.trail) > 0.0:
                     self.trail, self.trail_kind = level, kind
         self._set_stop()
-        if self.S != before:
-            self.told.levels.append(Levels(i, self.trail_kind.name.lower(), self.E, self.B, self.S, self.T))
+        if self.stop != before:
+            self.told.levels.append(
+                Levels(i, self.trail_kind.name.lower(), self.entry_price, self.best, self.stop, self.target)
+            )
         elif had_target and self.dropped:
-            self.told.levels.append(Levels(i, "target_dropped", self.E, self.B, self.S, self.T))
+            self.told.levels.append(Levels(i, "target_dropped", self.entry_price, self.best, self.stop, self.target))
         if self.market.funding.size:
             paid = d * self.q * c * float(self.market.funding[i])
             self.cash -= paid
             self.funding += paid
-        if self.cash + d * self.q * (c - self.E) <= 0.0:
+        if self.cash + d * self.q * (c - self.entry_price) <= 0.0:
             self._leave(i, Exit.RUINED, c)
         elif i == self.last_bar:
             self._leave(i, Exit.END_OF_DATA, c)
@@ -382,54 +389,54 @@ class _Run:
             self._leave(i, Exit.OPPOSITE_SIGNAL, o, outcome=outcome)
         elif leave:
             self._leave(i, Exit.STRATEGY_EXIT, o, outcome=outcome)
-        elif d * (o - self.S) <= 0.0:
+        elif d * (o - self.stop) <= 0.0:
             self._leave(i, Exit.STOP_LOSS, o, outcome=outcome)
-        elif d * (o - self.T) >= 0.0:
-            self._leave(i, Exit.TAKE_PROFIT, self.T, maker=True, outcome=outcome)
+        elif d * (o - self.target) >= 0.0:
+            self._leave(i, Exit.TAKE_PROFIT, self.target, maker=True, outcome=outcome)
         else:
             self._read(i, o, fav, adv, c, outcome, at_limit=False)
 
     def _exit_after_fill(self, i: int, how: str) -> None:
         o, fav, adv, c = self._bar(i)
-        if how == _AT_OPEN and self.d * (o - self.S) <= 0.0:  # opened beyond its own stop
+        if how == _AT_OPEN and self.d * (o - self.stop) <= 0.0:  # opened beyond its own stop
             self._leave(i, Exit.STOP_LOSS, o)
         else:
             self._read(i, o, fav, adv, c, Outcome.POSITION_CLOSED, at_limit=how == _AT_LIMIT)
 
     def _read(self, i: int, o: float, fav: float, adv: float, c: float, outcome: Outcome, *, at_limit: bool) -> None:
         """Rules 3 and 4, and the readings of what the bar leaves open."""
-        met, unclear = read_bar(self.d, o, fav, adv, c, self.S, self.T, at_limit, self.touch, self.reading)
+        met, unclear = read_bar(self.d, o, fav, adv, c, self.stop, self.target, at_limit, self.touch, self.reading)
         if unclear:
             self.told.unclear.append(i)
         if met == STOP:
-            self._leave(i, Exit.STOP_LOSS, self.S, outcome=outcome)
+            self._leave(i, Exit.STOP_LOSS, self.stop, outcome=outcome)
         elif met != NEITHER:
-            self._leave(i, Exit.TAKE_PROFIT, self.T, maker=True, outcome=outcome)
+            self._leave(i, Exit.TAKE_PROFIT, self.target, maker=True, outcome=outcome)
 
     def _leave(
         self, i: int, reason: Exit, reference: float, *, maker: bool = False, outcome: Outcome = Outcome.POSITION_CLOSED
     ) -> None:
         """Section 7: close the whole position, and with it what is left of the program."""
-        d, q, E = self.d, self.q, self.E
-        if reason == Exit.STOP_LOSS and self.S != self.stop0:
+        d, q, entry_price = self.d, self.q, self.entry_price
+        if reason == Exit.STOP_LOSS and self.stop != self.first_stop:
             reason = self.trail_kind
         price = reference if maker else reference * (1.0 - d * self.slip)
         fee = float(order_fee(self.p, d < 0.0, maker, q * price))
-        gross, fees = d * q * (price - E), self.fees + fee
+        gross, fees = d * q * (price - entry_price), self.fees + fee
         self.told.closed = Closed(
             entry_bar=self.entry_bar,
             exit_bar=i,
             exit_reason=reason.name.lower(),
             exit_maker=maker,
             quantity=q,
-            entry_price=E,
+            entry_price=entry_price,
             exit_price=price,
             exit_reference=reference,
-            initial_risk=float(self.p["atr_sl_multiplier"]) * self.A,
-            stop_price=self.S,
-            target_price=self.T,
-            best_price=self.best if d * (self.best - price) > 0.0 else price,
-            worst_price=self.worst if d * (self.worst - price) < 0.0 else price,
+            initial_risk=float(self.p["atr_sl_multiplier"]) * self.unit,
+            stop_price=self.stop,
+            target_price=self.target,
+            best_price=self.seen_best if d * (self.seen_best - price) > 0.0 else price,
+            worst_price=self.seen_worst if d * (self.seen_worst - price) < 0.0 else price,
             fee=fee,
             fees=fees,
             slippage=self.slippage + abs(price - reference) * q,
@@ -459,8 +466,10 @@ def _check(result: BacktestResult, program: int, told: Replay) -> None:
         assert step.fill is not None
         for name, value in (("bar", step.bar), ("tier", step.tier), ("maker", step.fill.maker)):
             _same(program, f"{name} of a fill", int(fill[name]), int(value))
-        for name in ("price", "reference", "quantity", "fee"):
-            _close(program, f"{name} of a fill", fill[name], getattr(step.fill, name), 0.0)
+        # What the margin leaves is a small difference of large amounts, so it is compared on the order's scale.
+        order = float(record["quantity"])
+        for name, scale in (("price", 0.0), ("reference", 0.0), ("quantity", order), ("fee", order * step.fill.price)):
+            _close(program, f"{name} of a fill", fill[name], getattr(step.fill, name), scale)
     traded = records.trades[records.trades["program"] == program]
     _same(program, "number of trades", len(traded), int(told.closed is not None))
     if told.closed is None:

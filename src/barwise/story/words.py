@@ -15,7 +15,6 @@ Document: TypeAlias = Mapping[str, Any]
 
 _MOST_MOVES = 3
 _WHY = {
-    "filled": "filled in part",  # of a program without a trade there is none
     "not_reached": "limit not reached",
     "touched": "limit touched, not traded through",
     "undefined": "its line is not defined",
@@ -76,10 +75,14 @@ def told_overview(overview: Document) -> list[str]:
         lines += ["", f" {counted(len(missed), 'program')} without a trade"]
         lines += [
             f" {program['program_id']:>5}  {_at(program['signal_time'])} .. {_at(program['end_time'])}  "
-            f"{program['side']:<5}  {words(program['outcome'])}: {'; '.join(map(_tier_met, program['tiers'])) or 'at once'}"
+            f"{program['side']:<5}  {words(program['outcome'])}: {_met(program['tiers'])}"
             for program in missed
         ]
     return lines
+
+
+def _met(tiers: Iterable[Document]) -> str:
+    return "; ".join(map(_tier_met, tiers)) or "before a tier could work"
 
 
 def _tier_met(tier: Document) -> str:

@@ -138,13 +138,16 @@ def _finite(values: dict[str, Any]) -> dict[str, Any]:
 
 def decide(evidence: Evidence) -> Verdict:
     """The verdict on some evidence, by the rule of docs/verdict.md."""
-    short, overfit, missing = _too_little(evidence), _overfit(evidence), _missing_for_real(evidence)
+    short, missing = _too_little(evidence), _missing_for_real(evidence)
+    refuted, lucky = _refuted(evidence), _explained_by_luck(evidence)
     if short:
         word, reasons = Word.TOO_LITTLE_DATA, short
-    elif overfit:
-        word, reasons = Word.LIKELY_OVERFIT, overfit
+    elif refuted:
+        word, reasons = Word.LIKELY_OVERFIT, refuted + lucky
     elif not missing:
         word, reasons = Word.LIKELY_REAL, _real(evidence)
+    elif lucky:
+        word, reasons = Word.LIKELY_OVERFIT, lucky
     else:
         word, reasons = Word.UNPROVEN, missing
     return Verdict(word, tuple(reasons), tuple(_would_change(word, evidence)), tuple(_tests(evidence)), evidence)
@@ -164,12 +167,23 @@ def _too_little(e: Evidence) -> list[str]:
     return found
 
 
-def _overfit(e: Evidence) -> list[str]:
+def _refuted(e: Evidence) -> list[str]:
+    """What no other test can make good."""
     found = []
     if e.p_value is not None and e.p_value > OVERFIT_P:
         found.append(f"the same search finds as much on {e.p_value:.0%} of markets whose bars were shuffled.")
     if e.oos_sharpe is not None and e.oos_sharpe <= 0.0:
         found.append(f"out-of-sample it made nothing: a Sharpe ratio of {e.oos_sharpe:.2f} on bars it had not seen.")
+    return found
+
+
+def _explained_by_luck(e: Evidence) -> list[str]:
+    """Two formulas that agree; they give way to the tests of the rule, whose rate of errors is known.
+
+    Where the trials are nearly alike, which of them is chosen makes no difference, and the probability of overfitting
+    says nothing; there an edge that passes every test would be refused by it.
+    """
+    found = []
     if e.dsr0 is not None and e.pbo is not None and e.dsr0 < OVERFIT_DSR and e.pbo > OVERFIT_PBO:
         found.append(
             f"luck explains it ({e.dsr0:.0%} deflated), and the best in one half of the data is below the middle in "
