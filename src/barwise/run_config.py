@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import date
 from enum import Enum
 from pathlib import Path
@@ -28,6 +28,7 @@ from barwise.config import ExecutionConfig, OptimizationConfig, Parameters, Walk
 from barwise.data.files import write_atomically
 from barwise.errors import ConfigError, did_you_mean
 from barwise.pipeline import RunSettings, choose_rules
+from barwise.prepare import order_quantity
 from barwise.strategy.base import Strategy
 from barwise.strategy.ema_rsi_atr import EmaRsiAtr
 
@@ -71,6 +72,13 @@ _TELLING = re.compile(
 _PASSWORD = re.compile(r"(://[^/\s:@]*):[^/\s@]+@")
 
 
+_HEAD = """\
+# Settings of barwise. Take the # off a line to change its value; what stays a comment is the default.
+# Before this file come options and --set, then BARWISE_SECTION__KEY variables. "none" = off, or left open.
+# Credentials do not belong here but into config/.env.
+"""
+
+
 class ValidationSettings(Parameters):
     """What a verdict is based on, besides the search and the windows."""
 
@@ -79,16 +87,24 @@ class ValidationSettings(Parameters):
     )
 
 
+class _Market(Parameters):
+    # A quantity that is no number is refused in the words of the backtest.
+    model_config = ConfigDict(allow_inf_nan=True)
+
+
 def _market_settings() -> type[Parameters]:
     """The settings of a run that say what to test, as a checked section."""
     kinds = get_type_hints(RunSettings)
     names = {field.name: _SHORT.get(field.name, field.name) for field in fields(RunSettings)}
     declared: dict[str, Any] = {
-        names[field.name]: (kinds[field.name], Field(default=field.default, description=_MARKET_HELP[names[field.name]]))
+        names[field.name]: (
+            kinds[field.name],
+            Field(default=field.default, description=_MARKET_HELP[names[field.name]]),
+        )
         for field in fields(RunSettings)
         if names[field.name] in _MARKET_HELP
     }
-    return create_model("Market", __base__=Parameters, **declared)
+    return create_model("Market", __base__=_Market, **declared)
 
 
 MarketSettings = _market_settings()
@@ -133,7 +149,9 @@ class RunConfig:
         """The whole configuration as a file that means the same, each line with where its value came from."""
         parts = []
         for section, values in self.values.items():
-            lines = [(f"{_bare(key)} = {toml_value(value)}", self.sources[section][key]) for key, value in values.items()]
+            lines = [
+                (f"{_bare(key)} = {toml_value(value)}", self.sources[section][key]) for key, value in values.items()
+            ]
             parts.append(f"[{section}]\n{_commented(lines)}")
         return "\n".join(parts)
 
@@ -196,27 +214,26 @@ def resolve(
     for value in given:
         _require_known(value, strategy)
     chosen = {(value.section, value.key): value for value in given}
-    with _placed(chosen, file, strategy):
-        found: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
-        for value in chosen.values():
-            found[value.section][value.key] = _plain(value, strategy)
-        # Windows that do not overlap, unless somebody wants them to.
-        if "oos_length_days" in found["walk_forward"]:
-            found["walk_forward"].setdefault("stride_days", found["walk_forward"]["oos_length_days"])
-        # The stages know one name for one value, whatever section it came from.
-        texts = {
-            key: _text(value)
-            for section in ("strategy", "execution")
-            for key, value in found[section].items()
-            if key != _CLASS
-        }
+    found: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    for value in chosen.values():
+        found[value.section][value.key] = _plain(value)
+    # Windows that do not overlap, unless somebody wants them to.
+    if "oos_length_days" in found["walk_forward"]:
+        found["walk_forward"].setdefault("stride_days", found["walk_forward"]["oos_length_days"])
+    with _placed(chosen, file, {"Market": "market"}, ("market", "quantity")):
         market = MarketSettings(**found["market"])
-        run = RunSettings(
-            **{name: getattr(market, _SHORT.get(name, name)) for name in _market_names()},
-            strategy=strategy,
-            values=texts,
-        )
+        run = RunSettings(**{name: getattr(market, _SHORT.get(name, name)) for name in _market_names()})
+        if run.quantity is not None:
+            order_quantity(run.quantity, 0.0)
+    # The stages know one name for one value, whatever section it came from.
+    both = found["strategy"] | found["execution"]
+    texts = {key: _text(value) for key, value in both.items() if key != _CLASS}
+    run = replace(run, strategy=strategy, values=texts)
+    owners = {strategy.__name__: "strategy", ExecutionConfig.__name__: "execution"}
+    with _placed(chosen, file, owners, ("execution", "fees")):
         rules = choose_rules(run)
+    owners = {_KINDS[section].__name__: section for section in ("optimization", "walk_forward", "validation")}
+    with _placed(chosen, file, owners):
         optimization = OptimizationConfig(**found["optimization"])
         walk_forward = WalkForwardConfig(**found["walk_forward"])
         validation = ValidationSettings(**found["validation"])
@@ -230,7 +247,9 @@ def resolve(
     }
     values = {section: {key: plain[section][key] for key in keys_of(section, strategy)} for section in SECTIONS}
     sources = {
-        section: {key: chosen[section, key].source if (section, key) in chosen else "default" for key in values[section]}
+        section: {
+            key: chosen[section, key].source if (section, key) in chosen else "default" for key in values[section]
+        }
         for section in SECTIONS
     }
     return RunConfig(
@@ -431,22 +450,33 @@ def _require_type(value: _Given, key: Key) -> None:
 
 
 @contextmanager
-def _placed(chosen: Mapping[tuple[str, str], _Given], file: Path | None, strategy: type[Strategy]) -> Iterator[None]:
-    """Name the file and the section, or the variable, in an error that only knows the class and the key."""
+def _placed(
+    chosen: Mapping[tuple[str, str], _Given],
+    file: Path | None,
+    owners: Mapping[str, str],
+    otherwise: tuple[str, str] = ("", ""),
+) -> Iterator[None]:
+    """Name the file and the section, or the variable, in an error that only knows the class and the key.
+
+    Args:
+        chosen: What was given, by section and key.
+        file: The file of settings.
+        owners: The section of each class that may raise.
+        otherwise: Section and key that an error is about which names no class.
+    """
     try:
         yield
     except ConfigError as error:
-        owners = {kind.__name__: section for section, kind in _KINDS.items()} | {strategy.__name__: "strategy"}
         owner, _, rest = error.message.partition(": ")
         if owner in owners:
             section, message = owners[owner], rest
-        else:  # what is said of a fee schedule names the venue, not the key
-            section, message = "execution", f"fees: {error.message}"
-        word = re.match(r"\w+", message)
-        value = chosen.get((section, word.group() if word else ""))
+            word = re.match(r"\w+", rest)
+            key = word.group() if word else ""
+        else:
+            (section, key), message = otherwise, f"{otherwise[1]}: {error.message}"
+        value = chosen.get((section, key))
         place = value.place if value is not None else ""
-        from_file = any(other.section == section and other.source == "file" for other in chosen.values())
-        if value is None and from_file and owner in owners:
+        if value is None and any(other.section == section and other.source == "file" for other in chosen.values()):
             place = f"{file}: [{section}] "  # a rule between several keys
         if not place:
             raise
@@ -456,7 +486,7 @@ def _placed(chosen: Mapping[tuple[str, str], _Given], file: Path | None, strateg
 # -- Values ------------------------------------------------------------------------------------------------------------
 
 
-def _plain(value: _Given, strategy: type[Strategy]) -> Any:
+def _plain(value: _Given) -> Any:
     """A value as its class takes it; text from outside a file may be a TOML list or table."""
     plain = _plain_value(value.value)
     if value.source not in {"file", "option"} and isinstance(plain, str) and plain[:1] in {"[", "{"}:
@@ -509,11 +539,7 @@ def example(strategy: type[Strategy] = EmaRsiAtr, reference: str | None = None) 
         strategy: Whose parameters [strategy] has.
         reference: How the file names this class; None = it is the default and stays a comment.
     """
-    parts = [
-        "# Settings of barwise. Take the # off a line to change its value; what stays a comment is the default.\n"
-        '# Before this file come options and --set, then BARWISE_SECTION__KEY variables. "none" = off, or left open.\n'
-        "# Credentials do not belong here but into config/.env.\n"
-    ]
+    parts = [_HEAD]
     for section, about in SECTIONS.items():
         lines = []
         for key, (kind, default, text) in keys_of(section, strategy).items():
@@ -521,14 +547,17 @@ def example(strategy: type[Strategy] = EmaRsiAtr, reference: str | None = None) 
             if key == _CLASS and reference is not None:
                 value, mark = reference, ""
             among = "" if ":" in text else _among(kind)
-            lines.append((f"{mark}{_bare(key)} = {toml_value(value)}", "; ".join(word for word in (text, among) if word)))
+            lines.append(
+                (f"{mark}{_bare(key)} = {toml_value(value)}", "; ".join(word for word in (text, among) if word))
+            )
         parts.append(f"[{section}]  # {about}\n{_commented(lines)}")
     return "\n".join(parts)
 
 
 def schema(strategy: type[Strategy] = EmaRsiAtr) -> dict[str, Any]:
     """The JSON schema of a file, for editors and programs: sections, keys, types, bounds, defaults."""
-    sections, definitions = {}, {}
+    sections: dict[str, Any] = {}
+    definitions: dict[str, Any] = {}
     for section, about in SECTIONS.items():
         declared: dict[str, Any] = {}
         kind = strategy if section == "strategy" else _KINDS[section]
@@ -537,7 +566,8 @@ def schema(strategy: type[Strategy] = EmaRsiAtr) -> dict[str, Any]:
                 field = copy(kind.model_fields[name])
                 field.default, field.description = key.default, key.help
                 declared[name] = (key.kind, field)
-        made = create_model(section, __base__=Parameters, **declared).model_json_schema(schema_generator=_FileSchema)
+        model: type[Parameters] = create_model(section, __base__=Parameters, **declared)
+        made = model.model_json_schema(schema_generator=_FileSchema)
         definitions |= made.pop("$defs", {})
         if section == "strategy":
             about_class = keys_of(section)[_CLASS].help

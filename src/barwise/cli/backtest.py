@@ -198,7 +198,8 @@ def run_config(
     identity, guess = completed_identity(wanted.candle_file, wanted.exchange, wanted.symbol, wanted.timeframe)
     if guess:
         logger.info("taken from the name of the file: %s", " ".join(guess.values()))
-    return replace(told, settings=replace(wanted, **identity))
+    named: dict[str, Any] = dict(identity)
+    return replace(told, settings=replace(wanted, **named))
 
 
 def _log_stage(stage: "StageDone") -> None:

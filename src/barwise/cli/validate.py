@@ -5,13 +5,14 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from barwise.cli.backtest import DetailTimeframe, Quantity, StrategyName, run_settings
+from barwise.cli.backtest import ConfigFile, DetailTimeframe, Quantity, StrategyName, run_config
 from barwise.cli.options import (
     End,
     Exchange,
@@ -27,10 +28,10 @@ from barwise.cli.options import (
 from barwise.errors import BacktestError, ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from barwise.config import OptimizationConfig, WalkForwardConfig
     from barwise.data.candles import Candles
     from barwise.pipeline import Inputs, Market, Rules
     from barwise.report.validation import ValidationFiles
+    from barwise.run_config import RunConfig
     from barwise.strategy.base import Strategy
     from barwise.strategy.lookahead import LookAheadReport
 
@@ -43,20 +44,35 @@ _STEPS = {"permutations": "shuffled markets", "monte carlo": "other histories"}
 File = Annotated[
     Path | None, typer.Option("--file", metavar="FILE", help="Candles of a Parquet or CSV file, not the store.")
 ]
-Profile = Annotated[str, typer.Option("--profile", metavar="NAME", help="FAST, BALANCED or THOROUGH.")]
-InSampleDays = Annotated[int, typer.Option("--is-days", metavar="DAYS", help="In-sample part of a window.")]
-OutOfSampleDays = Annotated[int, typer.Option("--oos-days", metavar="DAYS", help="Out-of-sample part of a window.")]
+Profile = Annotated[
+    str | None,
+    typer.Option("--profile", metavar="NAME", help="FAST, BALANCED or THOROUGH.", show_default="BALANCED"),
+]
+InSampleDays = Annotated[
+    int | None, typer.Option("--is-days", metavar="DAYS", help="In-sample part of a window.", show_default="60")
+]
+OutOfSampleDays = Annotated[
+    int | None, typer.Option("--oos-days", metavar="DAYS", help="Out-of-sample part of a window.", show_default="20")
+]
 StrideDays = Annotated[
     int | None, typer.Option("--stride-days", metavar="DAYS", help="From window to window; default --oos-days.")
 ]
 Anchored = Annotated[bool, typer.Option("--anchored", help="Every in-sample part begins at the first bar.")]
-Embargo = Annotated[int, typer.Option("--embargo", metavar="BARS", help="Left out between the two parts.")]
-LeastTrades = Annotated[
-    int, typer.Option("--min-trades-per-window", metavar="N", help="Fewer: the window is kept and not scored.")
+Embargo = Annotated[
+    int | None, typer.Option("--embargo", metavar="BARS", help="Left out between the two parts.", show_default="0")
 ]
-Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Same seed, same result.")]
+LeastTrades = Annotated[
+    int | None,
+    typer.Option(
+        "--min-trades-per-window", metavar="N", help="Fewer: the window is kept and not scored.", show_default="5"
+    ),
+]
+Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Same seed, same result.", show_default="42")]
 Workers = Annotated[int | None, typer.Option("--workers", metavar="N", help="Threads or processes.")]
-BackendName = Annotated[str, typer.Option("--backend", metavar="NAME", help="threads, processes or ray.")]
+BackendName = Annotated[
+    str | None,
+    typer.Option("--backend", metavar="NAME", help="threads, processes or ray.", show_default="threads"),
+]
 Storage = Annotated[str | None, typer.Option("--storage", metavar="URL", help="Ledger: a file or a PostgreSQL URL.")]
 Report = Annotated[bool, typer.Option("--report/--no-report", help="Write the report's files.")]
 LookAheadCheck = Annotated[
@@ -78,22 +94,23 @@ def validate(
     qty: Quantity = None,
     strategy: StrategyName = None,
     settings: Settings = None,
-    profile: Profile = "BALANCED",
+    config: ConfigFile = None,
+    profile: Profile = None,
     permutations: Annotated[
         int | None,
         typer.Option(
             "--permutations", metavar="N", help="Shuffled markets, at most; 0 = none; default 39, 99, 199 by profile."
         ),
     ] = None,
-    is_days: InSampleDays = 60,
-    oos_days: OutOfSampleDays = 20,
+    is_days: InSampleDays = None,
+    oos_days: OutOfSampleDays = None,
     stride_days: StrideDays = None,
     anchored: Anchored = False,
-    embargo: Embargo = 0,
-    min_trades_per_window: LeastTrades = 5,
-    seed: Seed = 42,
+    embargo: Embargo = None,
+    min_trades_per_window: LeastTrades = None,
+    seed: Seed = None,
     workers: Workers = None,
-    backend: BackendName = "threads",
+    backend: BackendName = None,
     storage: Storage = None,
     report: Report = True,
     lookahead_check: LookAheadCheck = True,
@@ -108,12 +125,21 @@ def validate(
     it. The exit code does not depend on it.
     """
     session = Session.begin(home, json, quiet)
-    market, rules, inputs = _inputs(
-        exchange=exchange, symbol=symbol, timeframe=timeframe, start=start, end=end, candle_file=file, detail=detail,
-        quantity=qty, strategy=strategy, values=settings, check_lookahead=lookahead_check,
+    told = run_config(
+        config, settings, exchange=exchange, symbol=symbol, timeframe=timeframe, start=start, end=end, file=file,
+        detail=detail, quantity=qty, strategy=strategy,
+        sections={
+            "optimization": _search(profile, seed=seed, workers=workers, backend=backend, storage=storage),
+            "walk_forward": {
+                "is_length_days": is_days, "oos_length_days": oos_days, "stride_days": stride_days,
+                "min_trades_per_window": min_trades_per_window, "anchored": anchored or None, "embargo": embargo,
+            },
+            "validation": {"permutations": permutations},
+        },
     )  # fmt: skip
-    search = _search(profile, seed=seed, workers=workers, backend=backend, storage=storage)
-    windows = _windows(is_days, oos_days, stride_days, anchored, embargo, min_trades_per_window, reoptimize=True)
+    market, rules, inputs = _inputs(told, check_lookahead=lookahead_check)
+    # The batch search is the one that is judged, because the error rate of the rule is measured with it.
+    search, windows = told.optimization.replace(optuna_sampler="AUTO"), told.walk_forward
     from barwise.report.validation import validation_document, write_validation
     from barwise.report.validation_terminal import print_validation
     from barwise.validation.engine import validate as judged
@@ -121,7 +147,8 @@ def validate(
     with _shown_progress(session) as tell:
         look_ahead = _long_check(rules.strategy, inputs.candles, tell) if lookahead_check else None
         found = judged(
-            inputs.candles, rules.strategy, market.quantity, search=search, windows=windows, permutations=permutations,
+            inputs.candles, rules.strategy, market.quantity, search=search, windows=windows,
+            permutations=told.validation.permutations,
             execution=rules.execution, detail=inputs.detail, funding=inputs.funding, check_lookahead=lookahead_check,
             on_step=tell,
         )  # fmt: skip
@@ -144,19 +171,20 @@ def walk_forward(
     qty: Quantity = None,
     strategy: StrategyName = None,
     settings: Settings = None,
+    config: ConfigFile = None,
     fixed: Annotated[
         bool, typer.Option("--fixed", help="Trade the given parameters in every window: a stability check.")
     ] = False,
-    profile: Profile = "BALANCED",
-    is_days: InSampleDays = 60,
-    oos_days: OutOfSampleDays = 20,
+    profile: Profile = None,
+    is_days: InSampleDays = None,
+    oos_days: OutOfSampleDays = None,
     stride_days: StrideDays = None,
     anchored: Anchored = False,
-    embargo: Embargo = 0,
-    min_trades_per_window: LeastTrades = 5,
-    seed: Seed = 42,
+    embargo: Embargo = None,
+    min_trades_per_window: LeastTrades = None,
+    seed: Seed = None,
     workers: Workers = None,
-    backend: BackendName = "threads",
+    backend: BackendName = None,
     storage: Storage = None,
     report: Report = True,
     lookahead_check: LookAheadCheck = True,
@@ -170,12 +198,21 @@ def walk_forward(
     barwise validate has this and the other tests.
     """
     session = Session.begin(home, json, quiet)
-    market, rules, inputs = _inputs(
-        exchange=exchange, symbol=symbol, timeframe=timeframe, start=start, end=end, candle_file=file, detail=detail,
-        quantity=qty, strategy=strategy, values=settings, check_lookahead=lookahead_check,
+    told = run_config(
+        config, settings, exchange=exchange, symbol=symbol, timeframe=timeframe, start=start, end=end, file=file,
+        detail=detail, quantity=qty, strategy=strategy,
+        sections={
+            "optimization": _search(profile, seed=seed, workers=workers, backend=backend, storage=storage),
+            "walk_forward": {
+                "is_length_days": is_days, "oos_length_days": oos_days, "stride_days": stride_days,
+                "min_trades_per_window": min_trades_per_window, "anchored": anchored or None, "embargo": embargo,
+                "reoptimize": False if fixed else None,
+            },
+        },
     )  # fmt: skip
-    search = _search(profile, seed=seed, workers=workers, backend=backend, storage=storage)
-    windows = _windows(is_days, oos_days, stride_days, anchored, embargo, min_trades_per_window, reoptimize=not fixed)
+    market, rules, inputs = _inputs(told, check_lookahead=lookahead_check)
+    # The batch search is the one that is judged, because the error rate of the rule is measured with it.
+    search, windows = told.optimization.replace(optuna_sampler="AUTO"), told.walk_forward
     from barwise.report.validation import walk_forward_document, write_walk_forward
     from barwise.report.validation_terminal import print_walk_forward
     from barwise.validation.walk_forward import WalForwardEngine
@@ -197,44 +234,26 @@ def walk_forward(
 # -- Options -----------------------------------------------------------------------------------------------------------
 
 
-def _inputs(**options: Any) -> "tuple[Market, Rules, Inputs]":
-    wanted = run_settings(**options)
+def _inputs(told: "RunConfig", *, check_lookahead: bool) -> "tuple[Market, Rules, Inputs]":
+    wanted = replace(told.settings, check_lookahead=check_lookahead)
     from barwise import pipeline
 
     market, rules = pipeline.choose_market(wanted), pipeline.choose_rules(wanted)
     return market, rules, pipeline.fetch_inputs(wanted, market)
 
 
-def _search(profile: str, **options: Any) -> "OptimizationConfig":
-    """The search that is judged: the batch search, because the error rate of the rule is measured with it.
+def _search(profile: str | None, **options: Any) -> dict[str, Any]:
+    """The options of the search by their keys.
 
     Raises:
-        ConfigError: An option is wrong.
+        ConfigError: There is no such profile.
     """
-    if profile.upper() not in _PROFILES:
+    if profile is not None and profile.upper() not in _PROFILES:
         raise ConfigError(
             f"{profile} is not a profile.{did_you_mean(profile.upper(), _PROFILES)}",
             hint=f"use {', '.join(_PROFILES)}.",
         )
-    from barwise.config import OptimizationConfig
-
-    return OptimizationConfig(profile=profile.upper(), optuna_sampler="AUTO", **options)
-
-
-def _windows(
-    is_days: int, oos_days: int, stride_days: int | None, anchored: bool, embargo: int, least: int, *, reoptimize: bool
-) -> "WalkForwardConfig":
-    from barwise.config import WalkForwardConfig
-
-    return WalkForwardConfig(
-        is_length_days=is_days,
-        oos_length_days=oos_days,
-        stride_days=oos_days if stride_days is None else stride_days,
-        min_trades_per_window=least,
-        reoptimize=reoptimize,
-        anchored=anchored,
-        embargo=embargo,
-    )
+    return {"profile": profile and profile.upper(), **options}
 
 
 def _long_check(strategy: "Strategy", candles: "Candles", tell: Tell) -> "LookAheadReport":

@@ -7,6 +7,7 @@ written before it are taken away again.
 import json
 import platform
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -80,16 +81,25 @@ def write_report(
         "fills_csv": tables.fills_csv(result),
         "trade_log": tables.trade_log(result),
     }
+    write_together({getattr(places, kind): text for kind, text in contents.items()})
+    return places
+
+
+def write_together(contents: Mapping[Path, str]) -> None:
+    """Write some files, all of them or none.
+
+    Raises:
+        DataError: One cannot be written; those written before it are taken away again.
+    """
     done: list[Path] = []
     try:
-        for kind, text in contents.items():
-            done.append(write_atomically(getattr(places, kind), text))
+        for path, text in contents.items():
+            done.append(write_atomically(path, text))
     except DataError:
         for path in done:
             with suppress(OSError):
                 path.unlink()
         raise
-    return places
 
 
 def versions() -> dict[str, str]:

@@ -5,25 +5,20 @@ luck alone would have gone, what is left of it one step away, and what happened 
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.resources import files as package_files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from barwise.data.files import write_atomically
-from barwise.errors import DataError
 from barwise.optimizer.insight import Importance, state_names
 from barwise.optimizer.plateau import KEEPS
 from barwise.optimizer.saving import file_stem, optimization_document
 from barwise.optimizer.trials import StageResult
 from barwise.report import statements
-from barwise.report.cells import Cell, alignment_rules, data_table, money_result, signed
-from barwise.report.charts import Chart
-from barwise.report.files import versions
-from barwise.report.markup import Markup, element, joined, json_block
+from barwise.report.cells import Cell, data_table, money_result, signed
+from barwise.report.files import versions, write_together
+from barwise.report.markup import Markup, element, joined
 from barwise.report.optimization_charts import (
     MOST_LEVEL_AXES,
     ROLES,
@@ -33,7 +28,7 @@ from barwise.report.optimization_charts import (
     slices_note,
     told,
 )
-from barwise.report.page import NO_SCRIPT, asset, figure_block, hash_source, section
+from barwise.report.page import NO_SCRIPT, document, figure_block, section
 from barwise.report.sections import card
 from barwise.report.text import NOT_AVAILABLE, counted, duration, moment, money, number, percent, price, words
 
@@ -94,33 +89,7 @@ def optimization_page(
             "footer", element("p", f"Written {moment(written)} UTC by barwise. Beside this page: {_named(files)}.")
         ),
     )
-    return _document(title, body, drawn.all())
-
-
-def _document(title: str, body: Markup, charts: Sequence[Chart]) -> str:
-    """A page that carries all it needs and may load and run nothing else."""
-    drawing = (package_files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8")
-    own_script = asset("page.js")
-    policy = (
-        f"default-src 'none'; script-src {hash_source(drawing)} {hash_source(own_script)}; "
-        "style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
-    )
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", title),
-        element("style", Markup(asset("page.css") + alignment_rules() + _STYLE)),
-    )
-    figures = {chart.name: chart.to_dict() for chart in charts}
-    scripts = (
-        json_block("figures", figures),
-        element("script", Markup(drawing)),
-        element("script", Markup(own_script)),
-    )
-    return f"<!DOCTYPE html>\n{element('html', head, element('body', body, *scripts), lang='en')}\n"
+    return document(title, body, drawn.all(), _STYLE)
 
 
 def _named(files: Mapping[str, str]) -> str:
@@ -473,26 +442,18 @@ def write_optimization(
         "trials_csv": data / "exports" / f"{stem}-trials.csv",
     }
     charts = optimization_charts(result)
-    document = optimization_document(result)
-    document["importance"] = {
+    content = optimization_document(result)
+    content["importance"] = {
         stage.stage: _importance_dict(one.importance) for stage, one in zip(result.stages, charts.stages, strict=True)
     }
     names = {kind: path.relative_to(home).as_posix() for kind, path in places.items()}
     when = (written or datetime.now(UTC)).astimezone(UTC)
     contents = {
-        "json": json.dumps(document, allow_nan=False),
+        "json": json.dumps(content, allow_nan=False),
         "html": optimization_page(result, written=when, versions=versions(), files=names, charts=charts),
         "trials_csv": result.frame().write_csv(),
     }
-    done: list[Path] = []
-    try:
-        for kind, text in contents.items():
-            done.append(write_atomically(places[kind], text))
-    except DataError:
-        for path in done:
-            with suppress(OSError):
-                path.unlink()
-        raise
+    write_together({places[kind]: text for kind, text in contents.items()})
     return OptimizationReport(**places)
 
 

@@ -33,7 +33,8 @@ def luck_sentence(result: "OptimizationResult") -> str:
     found, luck = result.best.sharpe_ratio, result.luck_line
     told = (
         f"{result.n_trials:,} configurations were tried on these candles, neighbours and earlier runs counted; the "
-        f"best of so many is expected to show a Sharpe ratio of {number(luck)} by luck alone; this one shows {number(found)}"
+        f"best of so many is expected to show a Sharpe ratio of {number(luck)} by luck alone; this one shows "
+        f"{number(found)}"
     )
     if found <= luck:
         return f"{told}: no more than luck. Walk it forward before you believe it."

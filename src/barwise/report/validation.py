@@ -8,18 +8,15 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from barwise.data.files import write_atomically
-from barwise.errors import DataError
 from barwise.report import statements
 from barwise.report.cells import Cell, data_table, money_result
 from barwise.report.charts import Chart
-from barwise.report.files import file_name, versions
+from barwise.report.files import file_name, versions, write_together
 from barwise.report.markup import Child, Markup, element, joined
 from barwise.report.optimization_charts import ROLES
 from barwise.report.page import NO_SCRIPT, document, figure_block, section
@@ -670,13 +667,5 @@ def _names(places: ValidationFiles, home: Path) -> dict[str, str]:
 
 
 def _written(places: ValidationFiles, contents: Mapping[str, str]) -> ValidationFiles:
-    done: list[Path] = []
-    try:
-        for kind, text in contents.items():
-            done.append(write_atomically(getattr(places, kind), text))
-    except DataError:
-        for path in done:
-            with suppress(OSError):
-                path.unlink()
-        raise
+    write_together({getattr(places, kind): text for kind, text in contents.items()})
     return places
