@@ -304,30 +304,25 @@ class _Run:
             want, cut = float(floor_to_step(room, self.lot)), "margin"
             if want <= _DUST * self.order:
                 return self._stand_down(i, limit, "margin", Outcome.MARGIN)
-        self._fill(i, Filled(price, reference, min(want, self.rest), maker, 0.0, wanted, cut), limit, seen)
+        want = min(want, self.rest)
+        fee = float(order_fee(self.p, self.d > 0.0, maker, want * price))
+        fill = Filled(price, reference, want, maker, fee, wanted, cut)
+        self._step(i, limit, seen, "filled", fill)
+        self._fill(i, fill)
         return how
 
-    def _fill(self, i: int, fill: Filled, limit: float, seen: float) -> None:
+    def _fill(self, i: int, fill: Filled) -> None:
         d, price, want = self.d, fill.price, fill.quantity
-        fee = float(order_fee(self.p, d > 0.0, fill.maker, want * price))
-        made = Filled(price, fill.reference, want, fill.maker, fee, fill.wanted, fill.cut)
-        self._step(i, limit, seen, "filled", made)
-        self.cash -= fee
+        self.cash -= fill.fee
         if self.q == 0.0:
-            self.entry_price, self.cost, self.best, self.seen_best, self.seen_worst, self.entry_bar = (
-                price,
-                price * want,
-                price,
-                price,
-                price,
-                i,
-            )
+            self.entry_bar, self.entry_price, self.cost = i, price, price * want
+            self.best = self.seen_best = self.seen_worst = price
         else:
             self.cost += price * want
             self.entry_price = self.cost / (self.q + want)
         self.q += want
         self.rest -= want
-        self.fees += fee
+        self.fees += fill.fee
         self.slippage += abs(price - fill.reference) * want
         # -- 5. Levels from the new mean entry price.
         self.first_stop = self.entry_price - d * float(self.p["atr_sl_multiplier"]) * self.unit
