@@ -123,8 +123,9 @@ TESTS: dict[str, Callable[[dict[str, Any]], bool]] = {
     "PBO < 0.5": lambda row: row["evidence"]["pbo"] is not None and row["evidence"]["pbo"] < 0.5,
     "consistency >= 60 %": lambda row: bool(row["consistency"] >= 0.6),
     # Parts of the rule, to see what they do to it.
-    "LIKELY REAL if PBO decided nothing": lambda row: (
-        decide(Evidence(**{**row["evidence"], "pbo": None})).word is Word.LIKELY_REAL
+    "LIKELY REAL and not (DSR0 < 50 % and PBO > 50 %)": lambda row: (
+        decide(Evidence(**row["evidence"])).word is Word.LIKELY_REAL
+        and not (at_most(row["evidence"]["dsr0"], 0.5) and above(row["evidence"]["pbo"], 0.5))
     ),
     "p > 20 % or out-of-sample Sharpe <= 0": lambda row: (
         above(row["evidence"]["p_value"], 0.2) or at_most(row["evidence"]["oos_sharpe"], 0.0)

@@ -49,7 +49,7 @@ def test_shares_of_words_and_of_single_tests_are_counted_with_their_interval() -
         "PBO <= 0.1": 9,
         "PBO < 0.5": 10,
         "consistency >= 60 %": 10,
-        "LIKELY REAL if PBO decided nothing": 1,
+        "LIKELY REAL and not (DSR0 < 50 % and PBO > 50 %)": 1,
         "p > 20 % or out-of-sample Sharpe <= 0": 9,
         "TOO LITTLE DATA, and that as well": 0,
     }

@@ -176,7 +176,7 @@ class TestRepository:
 
 
 # Where the name that is imported is not the one that is installed.
-_DISTRIBUTIONS = {"dotenv": "python-dotenv", "skopt": "scikit-optimize"}
+_DISTRIBUTIONS = {"dotenv": "python-dotenv", "pydantic_core": "pydantic", "skopt": "scikit-optimize"}
 
 
 def pins(lock: str) -> set[str]:

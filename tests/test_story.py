@@ -1,11 +1,11 @@
-"""The story of a trade: it ends where the run ended, its reasons are true of the bars, and its words say the numbers."""
+"""The story of a trade: it ends where the run ended, its reasons are true of the bars, its words say the numbers."""
 
 import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -127,8 +127,8 @@ def assert_the_replay_is_the_record(result: BacktestResult, program: int) -> Non
     assert [(bar, tier) for bar, tier, _ in made] == list(zip(own["bar"].tolist(), own["tier"].tolist(), strict=True))
     order = float(record["quantity"])
     for name in ("price", "reference", "quantity", "fee"):
-        derived = [getattr(fill, name) for _, _, fill in made]
-        assert derived == pytest.approx(own[name].tolist(), rel=1e-9, abs=1e-9 * order)
+        values = [getattr(fill, name) for _, _, fill in made]
+        assert values == pytest.approx(own[name].tolist(), rel=1e-9, abs=1e-9 * order)
     (*trades,) = records.trades[records.trades["program"] == program]
     assert (again.closed is not None) == bool(trades) == bool(made)
     for trade in trades:
@@ -155,6 +155,14 @@ class TestReplay:
                 assert_the_replay_is_the_record(result, program)
                 programs += 1
         assert programs > 200
+
+    # Accounts that are all but used up, or are so in the bar a program starts in.
+    @pytest.mark.parametrize("seed", [966, 1122, 1340, 2110])
+    def test_so_does_every_program_of_a_ruined_account(self, seed: int) -> None:
+        result = run_engine(drawn(seed))
+        assert result.final_equity < 0.01 * result.initial_capital
+        for program in range(len(result.records.programs)):
+            assert_the_replay_is_the_record(result, program)
 
     @pytest.mark.parametrize("row", SAMPLE_ROWS)
     def test_every_program_of_a_sample_run_with_random_parameters_ends_as_its_record_says(self, row: int) -> None:
@@ -229,7 +237,7 @@ class TestReplay:
     ) -> None:
         changed = getattr(sample.records, table).copy()
         changed[name][0] = value
-        with pytest.raises(BacktestError, match="on record, and .* when the program is done again"):
+        with pytest.raises(BacktestError, match=r"on record, and .* when the program is done again"):
             replay(replace(sample, records=sample.records._replace(**{table: changed})), 0)
 
     def test_another_reading_gives_the_trade_that_a_run_with_that_reading_has(self) -> None:
@@ -307,7 +315,7 @@ class TestStory:
         for sentence in (
             "tier 1, EMA touch, 2025-01-01 01:00: limit 98.9 not reached; the nearest low was 100.2",
             "tier 1, EMA touch, 2025-01-01 02:00: limit 99 touched but not traded through, which is no fill",
-            "tier 2, limit order, 2025-01-01 03:00: limit 99.5; 1 filled at 99.5, maker, fee 0.00, it came to the resting",
+            "tier 2, limit order, 2025-01-01 03:00: limit 99.5; 1 filled at 99.5, maker, fee 0.00, it came to",
             "1 of 1 at a mean of 99.5, 50.0 bp better than the signal's close: all of it was filled",
             "2025-01-01 03:00: entry 99.5, stop 96.5, target 119.5",
             "2025-01-01 04:00: best price 102; from the next bar on the stop is 99 (trailing stop)",
@@ -347,6 +355,37 @@ class TestStory:
         assert "the stop is 97.5" in trailed[0]
         assert "after 5 more moves; from the next bar on the stop is 104 " in trailed[1]
 
+    @pytest.mark.parametrize(("mirror", "nearest"), [(False, "low was 99.6"), (True, "high was 100.4")])
+    def test_bars_that_met_the_same_are_one_line_with_the_price_nearest_to_its_limit(
+        self, mirror: bool, nearest: str
+    ) -> None:
+        bars = """
+             open   high    low  close  anchor
+            100.0  100.5   99.5  100.0    99.0   <- long signal
+            100.0  100.5   99.7  100.0    99.0
+            100.0  100.5   99.6  100.0    99.5   <- 0.6 above the limit known before it, the nearest
+            100.5  101.0  100.2  100.6    99.0
+            100.5  101.0  100.2  100.6    99.0
+        """
+        params = tiers(t1=3, t4=1)
+        story = story_of(run(Scenario("three bars in vain", bars=bars, params=params), mirror=mirror), 0)
+        (line,) = (line for line in told(story) if "tier 1, EMA touch" in line)
+        assert "2025-01-01 01:00 .. 2025-01-01 03:00, 3 bars: limit " in line
+        assert line.endswith(f"not reached; the nearest {nearest}")
+
+    def test_the_signals_conditions_are_worded_by_side(self, sample: BacktestResult) -> None:
+        sides = set()
+        for trade in sample.trades:
+            text = "\n".join(told(story_of(sample, trade.trade_id)))
+            long = trade.side == "long"
+            assert ("EMA(20) crossed above EMA(50)" if long else "EMA(20) crossed below EMA(50)") in text
+            assert ("the close is above EMA(200)" if long else "the close is below EMA(200)") in text
+            extreme, bound = ("lowest", "at or below 35.0") if long else ("highest", "at or above 65.0")
+            (line,) = (line for line in text.splitlines() if f"the {extreme} RSI(14) of 50 bars" in line)
+            assert line.endswith(bound)
+            sides.add(trade.side)
+        assert sides == {"long", "short"}
+
     @pytest.mark.parametrize("trade_id", [-1, 1])
     def test_a_trade_that_is_not_there_is_an_error_that_names_those_that_are(self, trade_id: int) -> None:
         with pytest.raises(ConfigError, match=f"no trade {trade_id}; this run has trade 0 alone"):
@@ -370,14 +409,13 @@ class TestCommand:
 
     def test_a_run_is_listed_and_each_trade_told_as_words_and_as_data(self, call: Call, home: Path) -> None:
         assert call("backtest", *self.SPAN, "--quiet").code == 0
-        result = backtest(sample_candles("SAMPLE-BTC", "1H", *self.SPAN[1::2]), EmaRsiAtr(), 1.0)
         listed = json.loads(call("audit", "--json").out)
+        quantity = max(trade["quantity"] for trade in listed["trades"])
+        result = backtest(sample_candles("SAMPLE-BTC", "1H", *self.SPAN[1::2]), EmaRsiAtr(), quantity)
         assert len(listed["trades"]) > 5
         (manifest,) = (home / "data" / "results").glob("*.manifest.json")
         assert listed["run"] == manifest.name.removesuffix(".manifest.json")
-        assert [one["entry_time"] for one in listed["trades"]][: len(result.trades)] == [
-            trade.entry_time.isoformat() for trade in result.trades
-        ]
+        assert {name: listed[name] for name in ("market", "trades", "missed")} == overview_of(result)
         for name in (listed["run"], manifest):
             story = json.loads(call("audit", name, "--trade", 3, "--json").out)
             assert story["trade"]["trade_id"] == 3
@@ -405,6 +443,13 @@ class TestCommand:
         assert (outcome.code, outcome.out) == (1, "")
         assert "the run done again is not the run on record: the candles have changed" in outcome.err
         assert "hint: barwise verify " in outcome.err
+
+    def test_a_file_that_has_moved_can_be_pointed_to(self, call: Call, home: Path) -> None:
+        write_candles(sample_candles("SAMPLE-BTC", "1H", *self.SPAN[1::2]), home / "candles.parquet")
+        assert call("backtest", "--file", "candles.parquet", "--quiet").code == 0
+        (home / "candles.parquet").rename(home / "moved.parquet")
+        assert "--file FILE" in call("audit").err
+        assert call("audit", "--trade", 0, "--file", "moved.parquet").code == 0
 
     @pytest.mark.parametrize(
         ("words", "code", "message"),

@@ -302,8 +302,11 @@ def _of_file(file: Path | None) -> Iterator[_Given]:
 
 def _read(file: Path) -> dict[str, Any]:
     """The content of a TOML file; a byte order mark, which some editors write, is no part of it."""
+    text = ""
     try:
-        return tomllib.loads(file.read_bytes().decode("utf-8-sig"))
+        # With a last line end, a mistake in the last line has a place like any other.
+        text = file.read_bytes().decode("utf-8-sig") + "\n"
+        return tomllib.loads(text)
     except OSError as error:
         near = [other.name for other in file.parent.glob("*.toml")] if file.parent.is_dir() else []
         if isinstance(error, FileNotFoundError):
@@ -317,8 +320,9 @@ def _read(file: Path) -> dict[str, Any]:
             f"{file} is not TOML: byte {error.start} is not UTF-8.", hint="save it as UTF-8 text."
         ) from None
     except tomllib.TOMLDecodeError as error:
+        place = str(error).replace("at end of document", f"at the end, line {len(text.splitlines())}")
         raise ConfigError(
-            f"{file} is not TOML: {error}.",
+            f"{file} is not TOML: {place}.",
             hint='a line is a [section] or key = value; text stands in quotes: symbol = "BTCUSDT".',
         ) from None
 
@@ -376,7 +380,7 @@ def _in_its_section(value: _Given, strategy: type[Strategy]) -> _Given:
     for section in SECTIONS:
         if value.key in keys_of(section, strategy):
             raise ConfigError(
-                f"{value.key} is a key of the section {section}, and only parameters of the strategy and execution "
+                f"{value.key} is a key of [{section}], and only parameters of the strategy and execution "
                 "settings go by their bare names.",
                 hint=f"write --set {section}.{value.key}={value.value}.",
             )
@@ -420,7 +424,7 @@ def _require_known(value: _Given, strategy: type[Strategy]) -> None:
         elsewhere = [section for section in SECTIONS if value.key in keys_of(section, strategy)]
         guess = f" It belongs to [{elsewhere[0]}]." if elsewhere else did_you_mean(value.key, keys)
         raise ConfigError(
-            f"{value.place}{value.key} is not a key of the section {value.section}.{guess}",
+            f"{value.place.removesuffix(f'[{value.section}] ')}{value.key} is not a key of [{value.section}].{guess}",
             hint=f"its keys are {', '.join(keys)}.",
         )
     if value.source == "file":
@@ -436,15 +440,17 @@ def _require_type(value: _Given, key: Key) -> None:
             f"{value.place}storage has a password in it, and settings hold none.",
             hint="leave it out and set PGPASSWORD, or use BARWISE_OPTIMIZATION__STORAGE or --storage.",
         )
+    # A time of day, which TOML has and no key takes, is given as what no key takes.
+    content = json.dumps(plain, default=lambda _: {})
     try:
-        TypeAdapter(key.kind, config=ConfigDict(arbitrary_types_allowed=True)).validate_json(
-            json.dumps(plain, default=str), strict=True
-        )
+        TypeAdapter(key.kind, config=ConfigDict(arbitrary_types_allowed=True)).validate_json(content, strict=True)
     except ValidationError as error:
-        # Of the types a value may have, the first that is said is the usual one.
-        message = error.errors(include_url=False)[0]["msg"].removeprefix("Input should be ")
+        # Of the types a value may have, the first that is named is the usual one.
+        said = error.errors(include_url=False)[0]["msg"]
+        wanted = said.removeprefix("Input should be ")
         raise ConfigError(
-            f"{value.place}{value.key} must be {message}; got {value.value!r}.",
+            f"{value.place}{value.key} must be {wanted if wanted != said else f'of its type ({said.lower()})'}; "
+            f"got {value.value!r}.",
             hint=f"the default is {toml_value(_jsonable(key.default))}.",
         ) from None
 

@@ -70,7 +70,7 @@ def _repeated(
         DataError, ConfigError, BacktestError: Its inputs cannot be had, or the run fails.
     """
     from barwise import pipeline
-    from barwise.cli.verify import _rules, _run_settings, _same_span, _strategy_class
+    from barwise.cli.verify import rules_of, same_span, settings_of_origin, strategy_class
     from barwise.errors import CheckpointError
     from barwise.manifest import ENDING, Origin, compare, describe_run, read_manifest
 
@@ -78,10 +78,10 @@ def _repeated(
     origin = Origin.of(recorded)
     # A manifest given by its path may be of another home; data/results lies two folders below it.
     folders = (home, *path.absolute().parents[2:3], Path.cwd())
-    kind = _strategy_class(strategy or origin.strategy, folders, given=strategy is not None)
-    wanted = _run_settings(origin, kind, folders, file, detail, funding)
-    inputs, _ = _same_span(wanted, recorded)
-    result = pipeline.run_baseline(inputs, _rules(recorded, kind), origin.quantity, check_lookahead=False)
+    kind = strategy_class(strategy or origin.strategy, folders, given=strategy is not None)
+    wanted = settings_of_origin(origin, kind, folders, file, detail, funding)
+    inputs, _ = same_span(wanted, recorded)
+    result = pipeline.run_baseline(inputs, rules_of(recorded, kind), origin.quantity, check_lookahead=False)
     now = describe_run(result, origin, detail=inputs.detail, funding=inputs.funding)
     found = compare(recorded, now, inputs.candles, inputs.detail)
     if not found.same:

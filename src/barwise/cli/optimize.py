@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from barwise.data.candles import Candles
     from barwise.optimizer.engine import OptimizationResult
     from barwise.optimizer.search import Progress
+    from barwise.run_config import RunConfig
 
 logger = logging.getLogger(__name__)
 
@@ -177,7 +178,7 @@ def optimize(
             if engine.optimize(name).interrupted:
                 break
         result = engine.result()
-    _finish(session, result, report=report, study=study)
+    _finish(session, result, None if config is None else told, report=report, study=study)
     return _INTERRUPTED if result.interrupted else 0
 
 
@@ -220,14 +221,18 @@ def _parsed_ranges(texts: list[str] | None) -> dict[str, tuple[float, float]]:
     return found
 
 
-def _finish(session: Session, result: "OptimizationResult", *, report: bool, study: Path | None) -> None:
-    """Write what was asked for, and say what was found."""
+def _finish(
+    session: Session, result: "OptimizationResult", told: "RunConfig | None", *, report: bool, study: Path | None
+) -> None:
+    """Write what was asked for, the configuration where it came from a file, and say what was found."""
     from barwise.optimizer.saving import optimization_document, save_studies
     from barwise.report.optimization import write_optimization
     from barwise.report.optimization_terminal import print_optimization
 
     files = write_optimization(result, session.home) if report else None
     written = {} if files is None else {name: str(path) for name, path in vars(files).items()}
+    if files is not None and told is not None:
+        written["config"] = str(told.save_beside(files.json))
     if study is not None:
         save_studies(result, study)
         written["study"] = str(study)

@@ -153,11 +153,12 @@ def validate(
             on_step=tell,
         )  # fmt: skip
     files = write_validation(found, session.home, look_ahead=look_ahead) if report else None
+    kept = told.save_beside(files.json) if files is not None and config is not None else None
     if session.as_json:
-        session.document(_result_line(validation_document(found, look_ahead), files))
+        session.document(_result_line(validation_document(found, look_ahead), files, kept))
     if session.speaks:
         print_validation(found, session.console(), look_ahead=look_ahead)
-        _say_files(session, files)
+        _say_files(session, files, kept)
 
 
 def walk_forward(
@@ -224,11 +225,12 @@ def walk_forward(
             on_window=lambda window, total: tell("walk-forward", window.number, total),
         ).run()  # fmt: skip
     files = write_walk_forward(found, session.home) if report else None
+    kept = told.save_beside(files.json) if files is not None and config is not None else None
     if session.as_json:
-        session.document(_result_line(walk_forward_document(found), files))
+        session.document(_result_line(walk_forward_document(found), files, kept))
     if session.speaks:
         print_walk_forward(found, session.console())
-        _say_files(session, files)
+        _say_files(session, files, kept)
 
 
 # -- Options -----------------------------------------------------------------------------------------------------------
@@ -277,15 +279,21 @@ def _long_check(strategy: "Strategy", candles: "Candles", tell: Tell) -> "LookAh
 # -- What is said ------------------------------------------------------------------------------------------------------
 
 
-def _result_line(document: dict[str, Any], files: "ValidationFiles | None") -> dict[str, Any]:
-    written = {} if files is None else {name: str(path) for name, path in vars(files).items() if path is not None}
+def _result_line(document: dict[str, Any], files: "ValidationFiles | None", kept: Path | None) -> dict[str, Any]:
+    places = {} if files is None else {**vars(files), "config": kept}
+    written = {name: str(path) for name, path in places.items() if path is not None}
     return {"event": "result", **document, "files": written}
 
 
-def _say_files(session: Session, files: "ValidationFiles | None") -> None:
+def _say_files(session: Session, files: "ValidationFiles | None", kept: Path | None) -> None:
     if files is None:
         return
-    for label, path in (("Report", files.html), ("Results", files.json), ("Windows", files.windows_csv)):
+    for label, path in (
+        ("Report", files.html),
+        ("Results", files.json),
+        ("Windows", files.windows_csv),
+        ("Settings", kept),
+    ):
         if path is not None:
             session.say(f" {label:<11}{shown_path(path)}")
 

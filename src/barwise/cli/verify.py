@@ -57,10 +57,10 @@ def verify(
     origin = Origin.of(recorded)
     # A manifest given by its path may be of another home; data/results lies two folders below it.
     folders = (session.home, *path.absolute().parents[2:3], Path.cwd())
-    kind = _strategy_class(strategy or origin.strategy, folders, given=strategy is not None)
-    wanted = _run_settings(origin, kind, folders, file, detail_file, funding_file)
-    rules = _rules(recorded, kind)
-    inputs, notes = _same_span(wanted, recorded)
+    kind = strategy_class(strategy or origin.strategy, folders, given=strategy is not None)
+    wanted = settings_of_origin(origin, kind, folders, file, detail_file, funding_file)
+    rules = rules_of(recorded, kind)
+    inputs, notes = same_span(wanted, recorded)
     from barwise import pipeline
 
     result = pipeline.run_baseline(inputs, rules, origin.quantity, check_lookahead=False)
@@ -82,7 +82,7 @@ def _lines(found: "Verification") -> list[str]:
     return lines + [f"   {'note':<14}{note}" for note in found.notes]
 
 
-def _strategy_class(reference: str | None, folders: tuple[Path, ...], *, given: bool) -> "type[Strategy]":
+def strategy_class(reference: str | None, folders: tuple[Path, ...], *, given: bool) -> "type[Strategy]":
     """The class that the manifest or the user names.
 
     Raises:
@@ -102,7 +102,7 @@ def _strategy_class(reference: str | None, folders: tuple[Path, ...], *, given: 
     return load_strategy(reference)
 
 
-def _run_settings(
+def settings_of_origin(
     origin: "Origin",
     kind: "type[Strategy]",
     folders: tuple[Path, ...],
@@ -152,7 +152,7 @@ def _found(name: str, what: str, option: str, folders: tuple[Path, ...]) -> Path
     )
 
 
-def _rules(recorded: "Manifest", kind: "type[Strategy]") -> "Rules":
+def rules_of(recorded: "Manifest", kind: "type[Strategy]") -> "Rules":
     """The strategy's parameters and the execution settings on record.
 
     Raises:
@@ -177,7 +177,7 @@ def _rules(recorded: "Manifest", kind: "type[Strategy]") -> "Rules":
     return Rules(kind(**parameters), ExecutionConfig(**execution))
 
 
-def _same_span(wanted: "RunSettings", recorded: "Manifest") -> "tuple[Inputs, list[str]]":
+def same_span(wanted: "RunSettings", recorded: "Manifest") -> "tuple[Inputs, list[str]]":
     """The inputs of the run, without the bars that have been added to an open end since; and what was left out.
 
     Raises:

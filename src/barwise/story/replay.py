@@ -19,7 +19,7 @@ from barwise.result import BacktestResult
 
 # Below this share of the order a rest is rounding (section 4, as the kernel has it).
 _DUST = 1e-9
-# After an exit at the same open the cash is summed from the trades here, and bar by bar in the kernel.
+# Cash after an exit at the open a program starts at is worked out here in other steps than the kernel's.
 _RELATIVE = 1e-9
 _AT_OPEN, _AT_LIMIT, _SLICE = "open", "limit", "slice"
 _PRICES = ("entry_price", "exit_price", "exit_reference", "stop_price", "target_price", "best_price", "worst_price")
@@ -161,11 +161,11 @@ class _Run:
         self.last_bar = int(self.market.act[len(result.candles) - 1]) - 1
         record, trades = result.records.programs[program], result.records.trades
         self.start = int(record["start_bar"])
+        # While flat the equity is the cash, to the bit.
+        self.cash = float(result.equity_curve[int(record["signal_bar"]) - result.trade_from])
         earlier = trades[trades["program"] < program]
-        if len(earlier) and int(earlier["exit_bar"][-1]) == self.start:  # out at the open this program starts at
-            self.cash = result.initial_capital + math.fsum(earlier["net_pnl"])
-        else:  # flat at the signal's close: its equity is the cash, to the bit
-            self.cash = float(result.equity_curve[int(record["signal_bar"]) - result.trade_from])
+        if len(earlier) and int(earlier["exit_bar"][-1]) == self.start:
+            self.cash += self._gained_at_open(result, earlier[-1])
         # The program.
         self.d, self.arrival, self.unit = float(record["side"]), float(record["arrival_price"]), float(record["atr"])
         self.order = self.rest = float(self.p["quantity"])
@@ -175,6 +175,14 @@ class _Run:
         self.first_stop, self.stop, self.target, self.best = 0.0, 0.0, math.nan, 0.0
         self.trail, self.trail_kind, self.dropped = -self.d * math.inf, Exit.TRAILING_STOP, False
         self.seen_best = self.seen_worst = self.fees = self.slippage = self.funding = 0.0
+
+    def _gained_at_open(self, result: BacktestResult, trade: Any) -> float:
+        """What cash was above the equity at the signal's close, where a position was left at the open after it."""
+        last_close = float(self.market.close[self.start - 1])
+        unrealised = float(trade["side"] * trade["quantity"] * (last_close - trade["entry_price"]))
+        fills = result.records.fills
+        entry_fees = float(fills["fee"][fills["program"] == trade["program"]].sum())
+        return float(trade["gross_pnl"]) - (float(trade["fees"]) - entry_fees) - unrealised
 
     def all_bars(self) -> Replay:
         i = self.start
@@ -200,7 +208,8 @@ class _Run:
             self._exit_after_fill(i, how)
         if self.q > 0.0:
             self._end_of_bar(i, carried or how == _AT_OPEN, how == _AT_LIMIT)
-        if self.working and i == self.last_bar:
+        ruined = self.q == 0.0 and self.cash <= 0.0
+        if self.working and (ruined or i == self.last_bar):
             self._end_program(i, Outcome.END_OF_DATA)
 
     def _news(self, k: int) -> tuple[float, bool]:

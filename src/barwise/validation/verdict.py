@@ -141,7 +141,7 @@ def decide(evidence: Evidence) -> Verdict:
     short, missing = _too_little(evidence), _missing_for_real(evidence)
     refuted, lucky = _refuted(evidence), _explained_by_luck(evidence)
     if short:
-        word, reasons = Word.TOO_LITTLE_DATA, short
+        word, reasons = Word.TOO_LITTLE_DATA, short + refuted  # no verdict, but nobody should have to look for them
     elif refuted:
         word, reasons = Word.LIKELY_OVERFIT, refuted + lucky
     elif not missing:
