@@ -233,7 +233,8 @@ import sys
 
 from barwise.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":  # worker processes read this file too
+    sys.exit(main())
 """,
         encoding="utf-8",
     )
