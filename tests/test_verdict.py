@@ -39,7 +39,7 @@ def test_all_three_at_once_are_likely_real() -> None:
     assert found.word is Word.LIKELY_REAL
     assert found.reasons == (
         "the search finds more than on shuffled markets: p = 0.010.",
-        "on bars it had not seen the edge is above 0 with 95%.",
+        "on bars it had not seen the edge is above 0 with 95 %.",
         "it is still positive with twice the slippage.",
     )
 
@@ -153,11 +153,11 @@ def said(**changes: Any) -> str:
         ({"needed_years": 4.25}, ["a Sharpe ratio of 1.50 needs 4.2 years", "there are 3.0 years"]),
         ({"years": 0.5}, ["needs 1.2 years", "there are 6.0 months"]),
         ({"needed_years": math.inf}, ["needs for ever"]),
-        ({"p_value": 0.08}, ["p = 0.080", "5% or less"]),
-        ({"p_value": 0.41}, ["41% of markets whose bars were shuffled"]),
-        ({"oos_psr": 0.62}, ["with 62% only", "more than 80%"]),
+        ({"p_value": 0.08}, ["p = 0.080", "5 % or less"]),
+        ({"p_value": 0.41}, ["41 % of markets whose bars were shuffled"]),
+        ({"oos_psr": 0.62}, ["with 62 % only", "more than 80 %"]),
         ({"oos_sharpe": -0.31}, ["a Sharpe ratio of -0.31"]),
-        ({"dsr0": 0.2, "pbo": 0.6, "p_value": 0.06}, ["20% deflated", "60% of all splits"]),
+        ({"dsr0": 0.2, "pbo": 0.6, "p_value": 0.06}, ["20 % deflated", "60 % of all splits"]),
         ({"stressed_net": -5.0}, ["twice the slippage nothing"]),
         ({"stressed_net": None}, ["was not tried with twice the slippage"]),
         ({"p_value": None}, ["the permutation test of the search was not run"]),

@@ -171,7 +171,7 @@ def _refuted(e: Evidence) -> list[str]:
     """What no other test can make good."""
     found = []
     if e.p_value is not None and e.p_value > OVERFIT_P:
-        found.append(f"the same search finds as much on {e.p_value:.0%} of markets whose bars were shuffled.")
+        found.append(f"the same search finds as much on {_share(e.p_value)} of markets whose bars were shuffled.")
     if e.oos_sharpe is not None and e.oos_sharpe <= 0.0:
         found.append(f"out-of-sample it made nothing: a Sharpe ratio of {e.oos_sharpe:.2f} on bars it had not seen.")
     return found
@@ -186,8 +186,8 @@ def _explained_by_luck(e: Evidence) -> list[str]:
     found = []
     if e.dsr0 is not None and e.pbo is not None and e.dsr0 < OVERFIT_DSR and e.pbo > OVERFIT_PBO:
         found.append(
-            f"luck explains it ({e.dsr0:.0%} deflated), and the best in one half of the data is below the middle in "
-            f"the other in {e.pbo:.0%} of all splits."
+            f"luck explains it ({_share(e.dsr0)} deflated), and the best in one half of the data is below the middle "
+            f"in the other in {_share(e.pbo)} of all splits."
         )
     return found
 
@@ -200,12 +200,12 @@ def _missing_for_real(e: Evidence) -> list[str]:
     if e.p_value is None:
         found.append("the permutation test of the search was not run.")
     elif e.p_value > REAL_P:
-        found.append(f"the permutation test gives p = {e.p_value:.3f}; {REAL_P:.0%} or less is needed.")
+        found.append(f"the permutation test gives p = {e.p_value:.3f}; {_share(REAL_P)} or less is needed.")
     if e.oos_psr is None:
         found.append("there is no out-of-sample result: it was not walked forward, or did not trade there.")
     elif e.oos_psr <= REAL_PSR:
         found.append(
-            f"out-of-sample the edge is above 0 with {e.oos_psr:.0%} only; more than {REAL_PSR:.0%} is needed."
+            f"out-of-sample the edge is above 0 with {_share(e.oos_psr)} only; more than {_share(REAL_PSR)} is needed."
         )
     if e.oos_psr is not None and e.stressed_net is None:
         found.append("the out-of-sample result was not tried with twice the slippage.")
@@ -219,7 +219,7 @@ def _real(e: Evidence) -> list[str]:
     assert e.oos_psr is not None
     return [
         f"the search finds more than on shuffled markets: p = {e.p_value:.3f}.",
-        f"on bars it had not seen the edge is above 0 with {e.oos_psr:.0%}.",
+        f"on bars it had not seen the edge is above 0 with {_share(e.oos_psr)}.",
         "it is still positive with twice the slippage.",
     ]
 
@@ -258,17 +258,19 @@ def _tests(e: Evidence) -> Sequence[Test]:
              "out-of-sample windows with enough trades"),
         Test("minimum track record", e.needed_years, "years", f"at most the {_years(e.years)} there are", long_enough,
              True, "how long a track record of this Sharpe ratio must be before 0 can be ruled out"),
-        Test("permutation test", e.p_value, "share", f"{REAL_P:.0%} or less", below(e.p_value, REAL_P), True,
+        Test("permutation test", e.p_value, "share", f"{_share(REAL_P)} or less", below(e.p_value, REAL_P), True,
              "share of shuffled markets on which the same search finds as much"),
-        Test("out-of-sample probability", e.oos_psr, "share", f"above {REAL_PSR:.0%}", above(e.oos_psr, REAL_PSR), True,
+        Test("out-of-sample probability", e.oos_psr, "share", f"above {_share(REAL_PSR)}",
+             above(e.oos_psr, REAL_PSR), True,
              "probability that the walk-forward's true Sharpe ratio is above 0"),
         Test("out-of-sample Sharpe", e.oos_sharpe, "Sharpe", "above 0", above(e.oos_sharpe, 0.0), True,
              "of the stitched out-of-sample equity, annual"),
         Test("slippage x 2", e.stressed_net, "money", "above 0", above(e.stressed_net, 0.0), True,
              "what is left of the out-of-sample result when every taker fill slips twice as far"),
-        Test("deflated Sharpe, null variance", e.dsr0, "share", f"above {OVERFIT_DSR:.0%}", above(e.dsr0, OVERFIT_DSR),
-             True, "probability that the result is above what the best of all trials shows by luck"),
-        Test("backtest overfitting", e.pbo, "share", f"{GOOD_PBO:.0%} or less; noise has about 50 %",
+        Test("deflated Sharpe, null variance", e.dsr0, "share", f"above {_share(OVERFIT_DSR)}",
+             above(e.dsr0, OVERFIT_DSR), True,
+             "probability that the result is above what the best of all trials shows by luck"),
+        Test("backtest overfitting", e.pbo, "share", f"{_share(GOOD_PBO)} or less; noise has about 50 %",
              below(e.pbo, GOOD_PBO), True,
              "share of splits in which the best of one half is below the middle of the other"),
         Test("luck line", e.luck_line, "Sharpe", f"below the {e.annual_sharpe:.2f} found", beats_luck, False,
@@ -282,11 +284,15 @@ def _tests(e: Evidence) -> Sequence[Test]:
              "as if the chosen result were the only trial: of noise 92 % pass 95 %"),
         Test("deflated Sharpe, textbook", e.dsr, "share", "decides nothing", None, False,
              "with the variance across trials, which grows with a real edge: almost blind"),
-        Test("superior predictive ability", e.spa, "share", f"{REAL_P:.0%} or less", below(e.spa, REAL_P), False,
+        Test("superior predictive ability", e.spa, "share", f"{_share(REAL_P)} or less", below(e.spa, REAL_P), False,
              "Hansen's test on the trials that were fixed before any was run"),
         Test("walk-forward efficiency", e.efficiency, "share", "decides nothing", None, False,
              "out-of-sample Sharpe over in-sample Sharpe: noise about -0.1, a real edge about 0.3 to 0.4"),
     )  # fmt: skip
+
+
+def _share(share: float) -> str:
+    return f"{100.0 * share:.0f} %"
 
 
 def _years(years: float) -> str:
