@@ -157,12 +157,12 @@ class TestContainers:
     def test_the_limit_of_a_container_is_the_total_and_what_it_can_give_up_is_available(self, tmp_path: Path) -> None:
         root = system(
             tmp_path,
-            "0::/work/job\n",
+            "0::/batch/job\n",
             **{
-                "work/job/memory.max": f"{4 * GIB}\n",
-                "work/job/memory.current": f"{3 * GIB}\n",
-                "work/job/memory.stat": f"anon {2 * GIB}\ninactive_file {GIB}\n",
-                "work/job/cpu.max": "150000 100000\n",
+                "batch/job/memory.max": f"{4 * GIB}\n",
+                "batch/job/memory.current": f"{3 * GIB}\n",
+                "batch/job/memory.stat": f"anon {2 * GIB}\ninactive_file {GIB}\n",
+                "batch/job/cpu.max": "150000 100000\n",
             },
         )
         assert memory_of(root) == (4 * GIB, 2 * GIB)

@@ -69,21 +69,11 @@ def _repeated(
         CheckpointError: It differs, or the manifest is damaged.
         DataError, ConfigError, BacktestError: Its inputs cannot be had, or the run fails.
     """
-    from barwise import pipeline
-    from barwise.cli.verify import rules_of, same_span, settings_of_origin, strategy_class
+    from barwise.cli.verify import repeated
     from barwise.errors import CheckpointError
-    from barwise.manifest import ENDING, Origin, compare, describe_run, read_manifest
+    from barwise.manifest import ENDING
 
-    recorded = read_manifest(path)
-    origin = Origin.of(recorded)
-    # A manifest given by its path may be of another home; data/results lies two folders below it.
-    folders = (home, *path.absolute().parents[2:3], Path.cwd())
-    kind = strategy_class(strategy or origin.strategy, folders, given=strategy is not None)
-    wanted = settings_of_origin(origin, kind, folders, file, detail, funding)
-    inputs, _ = same_span(wanted, recorded)
-    result = pipeline.run_baseline(inputs, rules_of(recorded, kind), origin.quantity, check_lookahead=False)
-    now = describe_run(result, origin, detail=inputs.detail, funding=inputs.funding)
-    found = compare(recorded, now, inputs.candles, inputs.detail)
+    result, found = repeated(path, home, file, detail, funding, strategy)
     if not found.same:
         raise CheckpointError(
             f"the run done again is not the run on record: {found.differences[0]}",

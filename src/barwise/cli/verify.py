@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from barwise.data.candles import Candles
     from barwise.manifest import Manifest, Origin, Verification
     from barwise.pipeline import Inputs, Rules, RunSettings
+    from barwise.result import BacktestResult
     from barwise.strategy.base import Strategy
 
 _EXIT_DIFFERS = 1
@@ -50,29 +51,47 @@ def verify(
     """
     session = Session.begin(home, json, quiet)
     settings_of("verify", settings, {})
-    from barwise.manifest import ENDING, Origin, compare, describe_run, find_manifest, read_manifest
+    from barwise.manifest import ENDING, find_manifest
 
     path = find_manifest(run, session.home)
-    recorded = read_manifest(path)
-    origin = Origin.of(recorded)
-    # A manifest given by its path may be of another home; data/results lies two folders below it.
-    folders = (session.home, *path.absolute().parents[2:3], Path.cwd())
-    kind = strategy_class(strategy or origin.strategy, folders, given=strategy is not None)
-    wanted = settings_of_origin(origin, kind, folders, file, detail_file, funding_file)
-    rules = rules_of(recorded, kind)
-    inputs, notes = same_span(wanted, recorded)
-    from barwise import pipeline
-
-    result = pipeline.run_baseline(inputs, rules, origin.quantity, check_lookahead=False)
-    now = describe_run(result, origin, detail=inputs.detail, funding=inputs.funding)
-    found = compare(recorded, now, inputs.candles, inputs.detail)
-    found = replace(found, notes=(*notes, *found.notes))
+    _, found = repeated(path, session.home, file, detail_file, funding_file, strategy)
     name = path.name.removesuffix(ENDING)
     session.document({"run": name, "manifest": str(path), **found.to_dict()})
     session.say(f" {name}   {shown_path(path)}\n")
     for line in _lines(found):
         session.say(line)
     return 0 if found.same else _EXIT_DIFFERS
+
+
+def repeated(
+    path: Path, home: Path, file: Path | None, detail: Path | None, funding: Path | None, strategy: str | None
+) -> "tuple[BacktestResult, Verification]":
+    """The run of a manifest done again, and how it compares with what is on record.
+
+    Args:
+        path: Of the manifest.
+        home: The home folder.
+        file, detail, funding, strategy: Where they are now, for those that have moved.
+
+    Raises:
+        CheckpointError: The manifest is damaged.
+        DataError, ConfigError, BacktestError: Its inputs cannot be had, or the run fails.
+    """
+    from barwise import pipeline
+    from barwise.manifest import Origin, compare, describe_run, read_manifest
+
+    recorded = read_manifest(path)
+    origin = Origin.of(recorded)
+    # A manifest given by its path may be of another home; data/results lies two folders below it.
+    folders = (home, *path.absolute().parents[2:3], Path.cwd())
+    kind = _strategy_class(strategy or origin.strategy, folders, given=strategy is not None)
+    wanted = _run_settings(origin, kind, folders, file, detail, funding)
+    rules = _rules(recorded, kind)
+    inputs, notes = _same_span(wanted, recorded)
+    result = pipeline.run_baseline(inputs, rules, origin.quantity, check_lookahead=False)
+    now = describe_run(result, origin, detail=inputs.detail, funding=inputs.funding)
+    found = compare(recorded, now, inputs.candles, inputs.detail)
+    return result, replace(found, notes=(*notes, *found.notes))
 
 
 def _lines(found: "Verification") -> list[str]:
@@ -82,7 +101,7 @@ def _lines(found: "Verification") -> list[str]:
     return lines + [f"   {'note':<14}{note}" for note in found.notes]
 
 
-def strategy_class(reference: str | None, folders: tuple[Path, ...], *, given: bool) -> "type[Strategy]":
+def _strategy_class(reference: str | None, folders: tuple[Path, ...], *, given: bool) -> "type[Strategy]":
     """The class that the manifest or the user names.
 
     Raises:
@@ -102,7 +121,7 @@ def strategy_class(reference: str | None, folders: tuple[Path, ...], *, given: b
     return load_strategy(reference)
 
 
-def settings_of_origin(
+def _run_settings(
     origin: "Origin",
     kind: "type[Strategy]",
     folders: tuple[Path, ...],
@@ -152,7 +171,7 @@ def _found(name: str, what: str, option: str, folders: tuple[Path, ...]) -> Path
     )
 
 
-def rules_of(recorded: "Manifest", kind: "type[Strategy]") -> "Rules":
+def _rules(recorded: "Manifest", kind: "type[Strategy]") -> "Rules":
     """The strategy's parameters and the execution settings on record.
 
     Raises:
@@ -177,7 +196,7 @@ def rules_of(recorded: "Manifest", kind: "type[Strategy]") -> "Rules":
     return Rules(kind(**parameters), ExecutionConfig(**execution))
 
 
-def same_span(wanted: "RunSettings", recorded: "Manifest") -> "tuple[Inputs, list[str]]":
+def _same_span(wanted: "RunSettings", recorded: "Manifest") -> "tuple[Inputs, list[str]]":
     """The inputs of the run, without the bars that have been added to an open end since; and what was left out.
 
     Raises:
