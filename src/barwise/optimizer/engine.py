@@ -24,13 +24,13 @@ from barwise.data.candles import Candles
 from barwise.engine import checked_strategy
 from barwise.errors import ConfigError
 from barwise.obs import home_folder
-from barwise.optimizer.evaluation import Evaluator, replay
+from barwise.optimizer.evaluation import replay
 from barwise.optimizer.ledger import DataSet, Ledger, Origin
 from barwise.optimizer.objective import Objective
 from barwise.optimizer.plateau import Plateau, measure_plateau
 from barwise.optimizer.samplers import canonical_name
 from barwise.optimizer.saving import OptimizationFiles, save_optimization
-from barwise.optimizer.search import Progress, neighbour_values, search_stage
+from barwise.optimizer.search import Progress, evaluator_of, neighbour_values, search_stage
 from barwise.optimizer.space import STAGES, Space, Stage
 from barwise.optimizer.trials import StageResult
 from barwise.result import BacktestResult
@@ -173,15 +173,7 @@ class OptimizationEngine:
             trade_from=trade_from, exchange=exchange, symbol=symbol, timeframe=timeframe, workers=config.workers,
             check_lookahead=check_lookahead, backend=self._backend, on_gpu=config.backend == "cuda",
         )  # fmt: skip
-        levels = config.fidelity_levels if config.multi_fidelity else (1.0,)
-        self._evaluator = Evaluator(
-            self._sweeper,
-            self.objective,
-            levels,
-            self._ledger,
-            config.batch_size,
-            min_rung_trades=config.min_rung_trades,
-        )
+        self._evaluator = evaluator_of(self._sweeper, config, self._ledger)
         self.stages: list[StageResult] = []
 
     @property

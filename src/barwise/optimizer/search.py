@@ -17,7 +17,8 @@ from barwise.config import OptimizationConfig, OptimizationProfile
 from barwise.core.layout import FloatArray
 from barwise.errors import BacktestError, DataError
 from barwise.optimizer.evaluation import Evaluator
-from barwise.optimizer.ledger import Origin
+from barwise.optimizer.ledger import Ledger, Origin
+from barwise.optimizer.objective import Objective
 from barwise.optimizer.plateau import most_robust
 from barwise.optimizer.sampler import Sampler, Told
 from barwise.optimizer.samplers import canonical_name, open_sampler
@@ -144,6 +145,48 @@ def search_stage(
         extra={"run": run, "stage": stage, "seconds": result.seconds},
     )  # fmt: skip
     return result
+
+
+def evaluator_of(
+    sweeper: Sweeper, config: OptimizationConfig, ledger: Ledger | None, span: tuple[int, int] | None = None
+) -> Evaluator:
+    """What a search with these settings evaluates its points with; arguments as in `Evaluator`."""
+    return Evaluator(
+        sweeper,
+        Objective.of(config.objective, config.min_trades, config.max_drawdown),
+        config.fidelity_levels if config.multi_fidelity else (1.0,),
+        ledger,
+        config.batch_size,
+        span,
+        config.min_rung_trades,
+    )
+
+
+def search_all_stages(
+    evaluator: Evaluator,
+    strategy: Strategy,
+    config: OptimizationConfig,
+    run: str,
+    on_stage: Callable[[int], None] | None = None,
+) -> list[StageResult]:
+    """The three stages one after the other, each from the best of the one before; at least one.
+
+    Args:
+        on_stage: Told how many stages are done, after each.
+        evaluator, strategy, config, run: As in `search_stage`.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; a search that is one step of a test is of no use half done.
+    """
+    found: list[StageResult] = []
+    for stage in STAGES:
+        found.append(search_stage(evaluator, strategy, stage, config, run))
+        if found[-1].interrupted:
+            raise KeyboardInterrupt
+        strategy = found[-1].config
+        if on_stage is not None:
+            on_stage(len(found))
+    return found
 
 
 def trials_of(config: OptimizationConfig, stage: Stage) -> int:

@@ -26,11 +26,11 @@ from barwise.data.candles import Candles
 from barwise.engine import checked_strategy
 from barwise.errors import ConfigError, DataError
 from barwise.obs import home_folder
-from barwise.optimizer.evaluation import Evaluator, replay
+from barwise.optimizer.evaluation import replay
 from barwise.optimizer.ledger import DataSet, Ledger
 from barwise.optimizer.objective import Objective
 from barwise.optimizer.samplers import canonical_name
-from barwise.optimizer.search import search_stage
+from barwise.optimizer.search import evaluator_of, search_all_stages
 from barwise.optimizer.space import STAGES
 from barwise.optimizer.trials import StageResult
 from barwise.result import BacktestResult
@@ -248,7 +248,7 @@ def validate(
         backend = _backend(search, permutations, sweeper.threads)
         if backend is not None:
             until_done.enter_context(backend)
-        procedure = _Procedure(sweeper, search, windows, objective, ledger, backend, on_step, notes)
+        procedure = _Procedure(sweeper, search, windows, ledger, backend, on_step, notes)
         return procedure.run(permutations, storage)
 
 
@@ -285,10 +285,10 @@ class _Procedure:
     """The steps one after the other; what each takes and how long."""
 
     def __init__(
-        self, sweeper: Sweeper, search: OptimizationConfig, windows: WalkForwardConfig, objective: Objective,
+        self, sweeper: Sweeper, search: OptimizationConfig, windows: WalkForwardConfig,
         ledger: Ledger, backend: Backend | None, on_step: OnStep | None, notes: list[str],
     ) -> None:  # fmt: skip
-        self._sweeper, self._search, self._windows, self._objective = sweeper, search, windows, objective
+        self._sweeper, self._search, self._windows = sweeper, search, windows
         self._ledger, self._backend = ledger, backend
         self._tell = on_step if on_step is not None else _silent
         self._seconds: dict[str, float] = {}
@@ -354,25 +354,11 @@ class _Procedure:
         )
 
     def _searched(self) -> list[StageResult]:
-        search = self._search
-        levels = search.fidelity_levels if search.multi_fidelity else (1.0,)
-        evaluator = Evaluator(
-            self._sweeper,
-            self._objective,
-            levels,
-            self._ledger,
-            search.batch_size,
-            min_rung_trades=search.min_rung_trades,
-        )
-        strategy = self._sweeper.strategy
-        stages: list[StageResult] = []
-        for stage in STAGES:
-            stages.append(search_stage(evaluator, strategy, stage, search, self.name))
-            if stages[-1].interrupted:
-                raise KeyboardInterrupt
-            strategy = stages[-1].config
-            self._tell("search", len(stages), len(STAGES))
-        return stages
+        sweeper, search = self._sweeper, self._search
+        return search_all_stages(
+            evaluator_of(sweeper, search, self._ledger), sweeper.strategy, search, self.name,
+            lambda done: self._tell("search", done, len(STAGES)),
+        )  # fmt: skip
 
     def _walked(self, storage: Any) -> WalkForwardResult | None:
         try:

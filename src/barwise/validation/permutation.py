@@ -20,10 +20,8 @@ from barwise.config import OptimizationConfig
 from barwise.core.layout import FloatArray
 from barwise.data.candles import Candles
 from barwise.errors import ConfigError
-from barwise.optimizer.evaluation import Evaluator
 from barwise.optimizer.objective import Objective
-from barwise.optimizer.search import search_stage
-from barwise.optimizer.space import STAGES
+from barwise.optimizer.search import evaluator_of, search_all_stages
 from barwise.stats.resampling import as_candles_like, permuted_bars, session_labels
 from barwise.strategy.base import Strategy
 from barwise.sweeping import Sweeper
@@ -159,15 +157,8 @@ def best_found(market: _Market, workers: int = 1) -> float:
         market.candles, market.strategy, market.quantity, execution=market.execution, workers=workers,
         check_lookahead=False,
     )  # fmt: skip
-    objective = Objective.of(search.objective, search.min_trades, search.max_drawdown)
-    levels = search.fidelity_levels if search.multi_fidelity else (1.0,)
-    evaluator = Evaluator(sweeper, objective, levels, None, search.batch_size, min_rung_trades=search.min_rung_trades)
-    strategy, value = market.strategy, -np.inf
-    for stage in STAGES:
-        found = search_stage(evaluator, strategy, stage, search, "")
-        if found.interrupted:
-            raise KeyboardInterrupt
-        strategy = found.config
+    value = -np.inf
+    for found in search_all_stages(evaluator_of(sweeper, search, None), market.strategy, search, ""):
         if found.trials.violation[found.chosen] == 0.0:
             value = float(found.trials.values[found.chosen, 0])
     return value

@@ -32,11 +32,9 @@ from barwise.data.files import write_atomically
 from barwise.engine import checked_strategy
 from barwise.errors import ConfigError, DataError
 from barwise.obs import home_folder
-from barwise.optimizer.evaluation import Evaluator, replay
+from barwise.optimizer.evaluation import replay
 from barwise.optimizer.ledger import Ledger
-from barwise.optimizer.objective import Objective
-from barwise.optimizer.search import search_stage
-from barwise.optimizer.space import STAGES
+from barwise.optimizer.search import evaluator_of, search_all_stages
 from barwise.result import BacktestResult, Trade
 from barwise.stats.sharpe import moments, probabilistic_sharpe, wilson_interval
 from barwise.strategy.base import Strategy
@@ -392,27 +390,14 @@ def _search_window(sweeper: Sweeper, task: _Task) -> tuple[Strategy, int, tuple[
     seed = int(np.random.SeedSequence([search.seed, task.number]).generate_state(1)[0])
     search = search.replace(seed=seed)
     with Ledger(task.storage) if task.storage is not None else nullcontext() as ledger:
-        evaluator = Evaluator(
-            sweeper,
-            Objective.of(search.objective, search.min_trades, search.max_drawdown),
-            search.fidelity_levels if search.multi_fidelity else (1.0,),
-            ledger,
-            search.batch_size,
-            (span.is_first, span.is_stop),
-            search.min_rung_trades,
-        )
-        strategy, trials, notes = task.strategy, 0, []
-        for stage in STAGES:
-            try:
-                found = search_stage(evaluator, strategy, stage, search, f"{task.run}-w{task.number}")
-            except DataError as error:
-                # The first windows of long bars end before the longest periods are defined; later ones do not.
-                return task.strategy, 0, (_UNSEARCHED.format(error.message),)
-            if found.interrupted:
-                raise KeyboardInterrupt
-            strategy, trials = found.config, trials + len(found.trials)
-            notes += [note for note in found.notes if "guards" in note]
-    return strategy, trials, tuple(dict.fromkeys(notes))
+        evaluator = evaluator_of(sweeper, search, ledger, (span.is_first, span.is_stop))
+        try:
+            stages = search_all_stages(evaluator, task.strategy, search, f"{task.run}-w{task.number}")
+        except DataError as error:
+            # The first windows of long bars end before the longest periods are defined; later ones do not.
+            return task.strategy, 0, (_UNSEARCHED.format(error.message),)
+    notes = [note for found in stages for note in found.notes if "guards" in note]
+    return stages[-1].config, sum(len(found.trials) for found in stages), tuple(dict.fromkeys(notes))
 
 
 def _traded(
