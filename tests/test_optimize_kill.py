@@ -252,7 +252,8 @@ def test_an_interrupt_from_outside_ends_the_stage_with_what_there_is_and_the_sea
     receiver, sender = processes.Pipe(duplex=False)
     process = started(interrupted_search, storage, sender)
     sender.close()
-    while evaluations(storage) < 20:
+    # The base point's batch and two more: then one of them at least is not only on record but told to the search too.
+    while recorded_batches(storage) < 3:
         assert process.is_alive()
         time.sleep(0.002)
     assert process.pid is not None
@@ -263,7 +264,7 @@ def test_an_interrupt_from_outside_ends_the_stage_with_what_there_is_and_the_sea
     assert interrupted
     [(stage, ended, trials)] = stages
     assert (stage, ended) == ("7.1", True)
-    assert 1 < trials <= 49
+    assert 1 < trials < 65
     assert sharpe == value
     assert_same_end(search(storage), expected)
     assert_same_record(storage, calm)

@@ -31,6 +31,7 @@ from barwise.manifest import Origin, describe_run, manifest_path, portable, stra
 from barwise.optimizer.identity import record_run
 from barwise.optimizer.ledger import DataSet, Ledger
 from barwise.report import ReportFiles, write_report
+from barwise.report.findings import StageDone
 from barwise.result import BacktestResult
 from barwise.strategy.base import Strategy
 from barwise.strategy.ema_rsi_atr import EmaRsiAtr
@@ -137,23 +138,6 @@ class Inputs:
     candles: Candles
     detail: Candles | None
     funding: list[tuple[int, float]] | None
-
-
-@dataclass(frozen=True)
-class StageDone:
-    """One finished stage.
-
-    Attributes:
-        number: As the documentation counts them.
-        name: In a word.
-        text: What came out, in one line.
-        seconds: How long it took.
-    """
-
-    number: str
-    name: str
-    text: str
-    seconds: float
 
 
 @dataclass(frozen=True, eq=False)
