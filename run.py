@@ -62,7 +62,7 @@ def main(arguments: "list[str]") -> int:
     testing = arguments[:1] == ["test"]
     try:
         prepare(TESTING if testing else RUNTIME)
-        return run_tests(arguments[1:]) if testing else run_barwise(arguments or ["run"])
+        return run_tests(arguments[1:]) if testing else run_barwise(arguments or ["run", "--yes"])
     except (SetupError, OSError) as error:
         print(f"run.py: {error}", file=sys.stderr)
         return 1

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.command_line import Call, Outcome, called
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -28,3 +30,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("BARWISE_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def call(home: Path, capfd: pytest.CaptureFixture[str]) -> Call:
+    """The command line in this process, with an empty folder as home and working directory."""
+
+    def run(*words: object) -> Outcome:
+        return called(words, capfd.readouterr)
+
+    return run

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -19,6 +19,7 @@ from barwise.cli import main
 from barwise.cli.file_names import guessed_identity
 from barwise.data.files import write_candles
 from barwise.data.synthetic import sample_candles
+from tests.command_line import BREAKOUT, Call, Outcome
 from tests.conftest import REPOSITORY, shared_path
 from tests.no_network import cut_off
 
@@ -30,43 +31,11 @@ UM_BTC_FUNDING = "binance_um_BTCUSDT_funding_20220101_20250331.parquet"
 RELIANCE_1D = "nse_RELIANCE_1d_20191001_20260821.parquet"
 EXAMPLES = shared_path() / "spec" / "examples.json"
 
-BREAKOUT = """
-from barwise import Bars, Int, Plan, Strategy, rolling_max, shift
-
-
-class Breakout(Strategy):
-    lookback: int = Int(20, low=2)
-
-    def plan(self, bars: Bars) -> Plan:
-        return Plan.of(entry=bars.close > shift(rolling_max(bars.high, self.lookback)))
-"""
-
-
-class Outcome(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Call = Callable[..., Outcome]
-
 
 @pytest.fixture(autouse=True)
 def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test of this file may reach a venue."""
     cut_off(monkeypatch)
-
-
-@pytest.fixture
-def call(home: Path, capfd: pytest.CaptureFixture[str]) -> Call:
-    """The command line in this process, with an empty folder as home and working directory."""
-
-    def run(*words: object) -> Outcome:
-        capfd.readouterr()
-        code = main([str(word) for word in words])
-        return Outcome(code, *capfd.readouterr())
-
-    return run
 
 
 @pytest.fixture(scope="module")

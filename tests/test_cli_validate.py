@@ -6,19 +6,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-from barwise.cli import main
 from barwise.cli import validate as validate_module
 from barwise.data.candles import Candles
 from barwise.strategy.base import Strategy
 from barwise.validation.engine import validate as judge
 from barwise.validation.walk_forward import WalkForwardResult
+from tests.command_line import Call, Outcome
 from tests.conftest import REPOSITORY
 from tests.no_network import cut_off
 
@@ -44,31 +44,10 @@ class Peeks(Strategy):
 """
 
 
-class Outcome(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Call = Callable[..., Outcome]
-
-
 @pytest.fixture(autouse=True)
 def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test of this file may reach a venue."""
     cut_off(monkeypatch)
-
-
-@pytest.fixture
-def call(home: Path, capfd: pytest.CaptureFixture[str]) -> Call:
-    """The command line in this process, with an empty folder as home and working directory."""
-
-    def run(*words: object) -> Outcome:
-        capfd.readouterr()
-        code = main([str(word) for word in words])
-        return Outcome(code, *capfd.readouterr())
-
-    return run
 
 
 def lines_of(outcome: Outcome) -> list[dict[str, Any]]:
@@ -81,7 +60,8 @@ def test_validate_prints_the_verdict_writes_the_report_and_names_its_files(call:
     assert "VERDICT   TOO LITTLE DATA" in outcome.out
     assert "Look-ahead EmaRsiAtr on SAMPLE" in outcome.out
     written = sorted(path.relative_to(home) for path in (home / "data").rglob("validation-*"))
-    assert [path.suffix for path in written] == [".csv", ".html", ".json"]
+    assert [path.suffix for path in written] == [".csv", ".html", ".json", ".json"]
+    assert written[-1].with_suffix("").suffix == ".manifest"
     for path in written:
         assert str(path) in outcome.out
     assert "stage 7.1" not in outcome.err
@@ -161,7 +141,7 @@ def test_walk_forward_prints_its_scores_and_no_verdict(call: Call, home: Path) -
     assert "consistency" in outcome.out
     assert "barwise validate runs the other tests too" in " ".join(outcome.out.split())
     assert "STABILITY CHECK" not in outcome.out
-    assert len(list((home / "data" / "results").glob("walk-forward-*"))) == 2
+    assert len(list((home / "data" / "results").glob("walk-forward-*"))) == 3
     assert len(list((home / "data" / "exports").glob("walk-forward-*-windows.csv"))) == 1
 
 

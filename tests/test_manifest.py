@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 
 from barwise import pipeline
-from barwise.cli import main
 from barwise.config import Int
 from barwise.core.layout import Bars
 from barwise.data.candles import Candles
@@ -27,46 +26,16 @@ from barwise.report.tables import trade_log
 from barwise.result import BacktestResult
 from barwise.strategy.base import Plan, Strategy
 from barwise.strategy.ema_rsi_atr import EmaRsiAtr
+from tests.command_line import BREAKOUT, Call
 from tests.no_network import cut_off
 
 SPAN = ("--start", "2024-01-01", "--end", "2024-04-01")
-BREAKOUT = """
-from barwise import Bars, Int, Plan, Strategy, rolling_max, shift
-
-
-class Breakout(Strategy):
-    lookback: int = Int(20, low=2)
-
-    def plan(self, bars: Bars) -> Plan:
-        return Plan.of(entry=bars.close > shift(rolling_max(bars.high, self.lookback)))
-"""
-
-
-class Outcome(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Call = Callable[..., Outcome]
 
 
 @pytest.fixture(autouse=True)
 def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
     """No run here may need a venue."""
     cut_off(monkeypatch)
-
-
-@pytest.fixture
-def call(home: Path, capfd: pytest.CaptureFixture[str]) -> Call:
-    """The command line in this process, with an empty folder as home and working directory."""
-
-    def run(*words: object) -> Outcome:
-        capfd.readouterr()
-        code = main([str(word) for word in words])
-        return Outcome(code, *capfd.readouterr())
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +53,15 @@ def manifest(result: BacktestResult) -> dict[str, Any]:
     origin = Origin("SAMPLE", "SAMPLE-BTC", "1H", None, None, 0.1, strategy="barwise.strategy.ema_rsi_atr:EmaRsiAtr")
     content: dict[str, Any] = json.loads(json.dumps(describe_run(result, origin)))
     return content
+
+
+def written_run(settings: RunSettings, home: Path) -> None:
+    """A backtest with its report and manifest, without the command line."""
+    market, rules = pipeline.choose_market(settings), pipeline.choose_rules(settings)
+    inputs = pipeline.fetch_inputs(settings, market)
+    pipeline.write_run(
+        pipeline.run_baseline(inputs, rules, market.quantity, check_lookahead=False), settings, market, inputs, home
+    )
 
 
 def the_manifest(home: Path) -> Path:
@@ -124,9 +102,8 @@ def with_price(candles: Candles, bar: int, factor: float) -> Candles:
 
 
 class TestRoundTrip:
-    @pytest.mark.parametrize("command", ["backtest", "run"])
-    def test_a_run_that_nothing_has_touched_is_the_same_to_the_bit(self, call: Call, home: Path, command: str) -> None:
-        assert call(command, *SPAN, "--set", "ema_fast=12", "--set", "slippage=0.001", "--quiet").code == 0
+    def test_a_run_that_nothing_has_touched_is_the_same_to_the_bit(self, call: Call, home: Path) -> None:
+        assert call("backtest", *SPAN, "--set", "ema_fast=12", "--set", "slippage=0.001", "--quiet").code == 0
         outcome = call("verify")
         assert outcome.code == 0, outcome.out
         assert " SAME " in outcome.out
@@ -168,15 +145,11 @@ class TestRoundTrip:
         assert {path: path.stat().st_mtime_ns for path in (home / "data").rglob("*")} == before
 
     def test_a_manifest_that_cannot_be_written_leaves_no_report_behind(self, home: Path) -> None:
-        settings = RunSettings(start="2024-01-01", end="2024-02-01")
-        market, rules = pipeline.choose_market(settings), pipeline.choose_rules(settings)
-        inputs = pipeline.fetch_inputs(settings, market)
-        result = pipeline.run_baseline(inputs, rules, market.quantity)
         for second in range(20):  # a folder in the way, whatever the second
             moment = datetime.now(UTC) + timedelta(seconds=second - 1)
             (home / "data" / "results" / f"{moment:%Y%m%d-%H%M%S}-sample-btc-1h.manifest.json").mkdir(parents=True)
         with pytest.raises(DataError, match="cannot be written"):
-            pipeline.write_run(result, settings, market, inputs, home)
+            written_run(RunSettings(start="2024-01-01", end="2024-02-01"), home)
         assert [path for path in home.rglob("*") if path.is_file()] == []
 
 
@@ -394,7 +367,7 @@ class TestStrategy:
 
         assert strategy_reference(Local, home) is None
         assert strategy_reference(EmaRsiAtr, home) == "barwise.strategy.ema_rsi_atr:EmaRsiAtr"
-        pipeline.run_main_job(RunSettings(start="2024-01-01", end="2024-02-01", strategy=Local), home, lambda _: None)
+        written_run(RunSettings(start="2024-01-01", end="2024-02-01", strategy=Local), home)
         outcome = call("verify")
         assert outcome.code == 2
         assert "names no strategy" in outcome.err

@@ -1,4 +1,4 @@
-"""The log: who sees which line, where it lies, and that no credential ever stands in it."""
+"""The log: who sees which line, where it lies, which run it belongs to, and that no credential ever stands in it."""
 
 import json
 import logging
@@ -6,7 +6,10 @@ import os
 import pty
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +80,47 @@ class TestFiles:
             "from barwise.optimizer.search"
         ]
         assert not (tmp_path / "logs" / "error.log").exists()
+
+    @pytest.mark.parametrize(
+        ("logger", "file"),
+        [
+            ("barwise.exchange.manager", "exchange_manager.log"),
+            ("barwise.engine", "backtest_engine.log"),
+            ("barwise.cli.app", "backtest_engine.log"),
+            ("barwise.pipeline.job", "backtest_engine.log"),
+            ("barwise.optimizer.search", "optimization_engine.log"),
+            ("barwise.validation.engine", "optimization_engine.log"),
+        ],
+    )
+    def test_an_error_with_its_traceback_is_in_the_file_of_its_part_and_in_that_of_errors(
+        self, logger: str, file: str, tmp_path: Path
+    ) -> None:
+        obs.configure_logging(tmp_path)
+        try:
+            raise ValueError("inner")
+        except ValueError:
+            logging.getLogger(logger).exception("it broke")
+        assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == sorted([file, "error.log"])
+        for name in (file, "error.log"):
+            [line] = lines_of(tmp_path, name)
+            assert line["exception"].endswith("ValueError: inner\n")
+
+    def test_every_line_says_when_where_and_in_which_process_it_was_written(self, tmp_path: Path) -> None:
+        obs.configure_logging(tmp_path)
+        logging.getLogger("barwise.engine").info("a line")
+        [line] = lines_of(tmp_path, "backtest_engine.log")
+        assert list(line) == ["time", "level", "logger", "message", "where", "process"]
+        assert line["process"] == os.getpid()
+        assert line["where"].startswith("test_obs.test_every_line")
+
+    def test_of_old_files_three_are_kept(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(obs, "_FILE_BYTES", 500)
+        obs.configure_logging(tmp_path)
+        for number in range(40):
+            logging.getLogger("barwise.engine").info("line %d", number)
+        names = {path.name for path in (tmp_path / "logs").iterdir()}
+        assert names == {"backtest_engine.log", *(f"backtest_engine.log.{number}" for number in (1, 2, 3))}
+        assert lines_of(tmp_path, "backtest_engine.log")[-1]["message"] == "line 39"
 
     def test_a_module_whose_name_only_begins_alike_is_not_of_that_part(self, tmp_path: Path) -> None:
         obs.configure_logging(tmp_path)
@@ -230,6 +274,104 @@ class TestLevels:
             obs.configure_logging(levels=text)
         assert said in caught.value.message
         assert caught.value.hint
+
+
+def places_of(home: Path, file: str = "backtest_engine.log") -> dict[str, tuple[str | None, str | None]]:
+    """(run, stage) of each line by its message; None where the line has no such field."""
+    return {line["message"]: (line.get("run"), line.get("stage")) for line in lines_of(home, file)}
+
+
+class TestCorrelation:
+    def test_lines_inside_have_run_and_stage_and_those_around_it_have_not(self, tmp_path: Path) -> None:
+        obs.configure_logging(tmp_path)
+        logger = logging.getLogger("barwise.engine")
+        logger.info("before")
+        with obs.correlated("run-btcusdt-1h-0a1b2c3d"):
+            logger.info("in the run")
+            with obs.correlated("run-btcusdt-1h-0a1b2c3d", "7.1"):
+                logger.info("in the stage")
+            logger.info("in the run again")
+        logger.info("after")
+        assert places_of(tmp_path) == {
+            "before": (None, None),
+            "in the run": ("run-btcusdt-1h-0a1b2c3d", None),
+            "in the stage": ("run-btcusdt-1h-0a1b2c3d", "7.1"),
+            "in the run again": ("run-btcusdt-1h-0a1b2c3d", None),
+            "after": (None, None),
+        }
+
+    def test_every_file_has_them_and_the_console_stays_as_it_is(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        obs.configure_logging(tmp_path)
+        with obs.correlated("run-a", "5"):
+            logging.getLogger("barwise.exchange").error("refused")
+        assert places_of(tmp_path, "exchange_manager.log") == {"refused": ("run-a", "5")}
+        assert places_of(tmp_path, "error.log") == {"refused": ("run-a", "5")}
+        assert capsys.readouterr().err == "error: refused\n"
+
+    def test_an_error_inside_ends_it(self, tmp_path: Path) -> None:
+        obs.configure_logging(tmp_path)
+        with pytest.raises(KeyError), obs.correlated("run-a", "5"):
+            raise KeyError
+        logging.getLogger("barwise").info("after")
+        assert places_of(tmp_path) == {"after": (None, None)}
+
+    def test_a_thread_with_a_copied_context_stays_in_the_run_it_was_started_in(self, tmp_path: Path) -> None:
+        obs.configure_logging(tmp_path)
+        logger = logging.getLogger("barwise.engine")
+        with obs.correlated("run-a", "5"):
+            context = copy_context()
+        with obs.correlated("run-b", "6"):
+            thread = threading.Thread(target=context.run, args=(logger.info, "from the thread"))
+            thread.start()
+            thread.join()
+            logger.info("from here")
+        assert places_of(tmp_path) == {"from the thread": ("run-a", "5"), "from here": ("run-b", "6")}
+
+    def test_a_thread_of_a_pool_belongs_to_the_only_run_there_is(self, tmp_path: Path) -> None:
+        obs.configure_logging(tmp_path)
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(logging.getLogger("barwise").info, "made before the run").result()
+            with obs.correlated("run-a"), obs.correlated("run-a", "7.2"):
+                pool.submit(logging.getLogger("barwise").info, "in the stage").result()
+            pool.submit(logging.getLogger("barwise").info, "after the run").result()
+        assert places_of(tmp_path) == {
+            "made before the run": (None, None),
+            "in the stage": ("run-a", "7.2"),
+            "after the run": (None, None),
+        }
+
+    def test_two_runs_at_once_keep_their_lines_apart_and_a_strange_thread_is_of_neither(self, tmp_path: Path) -> None:
+        obs.configure_logging(tmp_path)
+        logger = logging.getLogger("barwise.engine")
+        both_there, done = threading.Barrier(3, timeout=30), threading.Barrier(3, timeout=30)
+
+        def run(name: str) -> None:
+            with obs.correlated(name, "5"):
+                both_there.wait()
+                logger.info("of %s", name)
+                done.wait()
+
+        threads = [threading.Thread(target=run, args=(name,)) for name in ("run-a", "run-b")]
+        for thread in threads:
+            thread.start()
+        both_there.wait()
+        logger.info("of nobody")
+        done.wait()
+        for thread in threads:
+            thread.join()
+        assert places_of(tmp_path) == {
+            "of run-a": ("run-a", "5"),
+            "of run-b": ("run-b", "5"),
+            "of nobody": (None, None),
+        }
+
+    def test_a_line_that_names_its_own_run_keeps_it(self, tmp_path: Path) -> None:
+        obs.configure_logging(tmp_path)
+        with obs.correlated("run-a", "5"):
+            logging.getLogger("barwise").info("a line", extra={"run": "an older one"})
+        assert places_of(tmp_path) == {"a line": ("an older one", "5")}
 
 
 class TestRedaction:

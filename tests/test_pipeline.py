@@ -12,7 +12,8 @@ from barwise.data.store import CandleStore
 from barwise.data.synthetic import sample_candles
 from barwise.engine import backtest
 from barwise.errors import BarwiseError, ConfigError, DataError
-from barwise.pipeline import RunSettings, StageDone
+from barwise.pipeline import RunSettings
+from barwise.report.findings import StageDone
 from barwise.strategy.base import Plan, Strategy
 from barwise.strategy.ema_rsi_atr import EmaRsiAtr
 

@@ -36,6 +36,7 @@ from barwise.report.validation_charts import (
     fan_chart,
     logit_chart,
     luck_chart,
+    path_chart,
     permutation_chart,
     stitched_chart,
     validation_charts,
@@ -294,6 +295,29 @@ def test_the_logits_hold_every_split_and_the_scatter_the_line_of_all(report: Val
     assert points["x"][0] == pytest.approx(100.0 * found.in_sample_best[0], rel=1e-6)
     rise = (line["y"][1] - line["y"][0]) / (line["x"][1] - line["x"][0])
     assert rise == pytest.approx(found.slope, rel=1e-3)
+
+
+def test_each_cross_validated_path_is_a_dot_on_its_side_of_zero_with_the_median_marked() -> None:
+    chart = path_chart(np.array([0.5, -1.0, 0.0, 2.0, 1.5]))
+    assert chart is not None
+    below, above = chart.data
+    assert dict(zip(below["y"], below["x"], strict=True)) == {2: -1.0, 3: 0.0}
+    assert dict(zip(above["y"], above["x"], strict=True)) == {1: 0.5, 4: 2.0, 5: 1.5}
+    zero, middle = chart.layout["shapes"]
+    assert (zero["x0"], middle["x0"]) == (0.0, 0.5)
+    assert chart.layout["annotations"][0]["text"] == "median: 0.50"
+    assert chart.title == "In 3 of 5 cross-validated paths the Sharpe ratio is above 0; its median is 0.50"
+    low, high = chart.layout["xaxis"]["range"]
+    assert low < -1.0 < 2.0 < high
+
+
+def test_paths_on_one_side_of_zero_are_shown_with_it_and_paths_without_a_trade_not_at_all() -> None:
+    chart = path_chart(np.array([1.0, 2.0]))
+    assert chart is not None
+    assert [trace["name"] for trace in chart.data] == ["above 0"]
+    assert chart.layout["xaxis"]["range"][0] < 0.0
+    assert path_chart(np.empty(0)) is None
+    assert path_chart(np.zeros(5)) is None
 
 
 def test_the_fan_runs_over_the_days_that_were_traded(report: ValidationReport, walked: WalkForwardResult) -> None:

@@ -7,6 +7,7 @@ in one line. Unknown names and impossible values raise ConfigError with the near
 import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
@@ -206,6 +207,16 @@ class ExecutionConfig(Parameters):
         if self.fees is not None and (self.maker_fee is not None or self.taker_fee is not None):
             raise ValueError("give either fees or maker_fee/taker_fee, not both")
         return self
+
+
+class MarketChoice(Parameters):
+    """One market of several; what is left open is as the run has it for all of them."""
+
+    exchange: str | None = Field(None, description="venue, such as BINANCE")
+    symbol: str | None = Field(None, description="such as ETHUSDT")
+    timeframe: str | None = Field(None, description="such as 4H")
+    quantity: float | None = Field(None, gt=0.0, description="of every entry, in base units")
+    file: Path | None = Field(None, description="candles of a Parquet or CSV file, not the store")
 
 
 class OptimizationProfile(StrEnum):

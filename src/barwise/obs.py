@@ -3,7 +3,7 @@
 Everything logs through the standard library below the logger `barwise`; nothing is set up by an import. A program that
 uses the package decides for itself, and the command line calls `configure_logging` once. Every line is redacted in its
 last form, where it becomes text, so a secret is taken out wherever it stood: in the message, an argument, an extra
-field, or a traceback.
+field, or a traceback. Lines that belong to a run say so: `correlated`.
 """
 
 import json
@@ -13,12 +13,17 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Mapping
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import lru_cache
 from io import TextIOWrapper
 from math import isfinite
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final, NamedTuple, TextIO
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 from barwise.errors import ConfigError, did_you_mean
 
@@ -37,24 +42,60 @@ CREDENTIALS: Final = (
 
 _HIDDEN: Final = "***"
 _SHORTEST_SECRET: Final = 6  # a shorter value would blank out ordinary words and numbers of a line
-_TELLING_NAME: Final = (
-    r"[\w.-]*(?:api[_-]?key|apikey|secret|token|signature|checksum|password|passphrase|client[_-]?id)"
-    r"|sign|totp|authorization|(?:set-)?cookie"
+_DECODERS: Final = (unquote, unquote, unquote_plus)  # an address within an address within a form
+_SHORTEST_ENCODED: Final = 12  # in base64 the ends of a value melt into what stands beside it
+# Ends of the names behind which secrets stand: X-MBX-APIKEY, access_token, dhanClientId. The last four are whole names.
+_TELLING: Final = (
+    r"(?:(?:api|listen|private)[_-]?key|secret|token(?:[_-]?id)?|signature|checksum|passw(?:or)?d|passphrase|jwt"
+    r"|(?:client|user|partner|app|consent(?:app)?)[_-]?id|authorization|cookies?|(?<![\w.-])(?:sign|totp|pin|pwd))"
 )
-_IS_TELLING: Final = re.compile(rf"(?:{_TELLING_NAME})$", re.IGNORECASE)
+_IS_TELLING: Final = re.compile(rf"{_TELLING}[\"']?\Z", re.IGNORECASE)
+# What may stand between a name and its value: "name": x, name=x, headers['name'] = x, name="name" value=x
+_BETWEEN: Final = r"(?:\\*[\"'])?\]?(?:\s*+(?:=>?|:)[\s+]*+|\s++value=)"
+# In the repr of what was sent: X-MBX-APIKEY: abc\r\nHost: ...
+_NEXT_HEADER: Final = r"(?:\\{1,9}[rn])+[\w-]{1,60}:"
+# Where a search could begin anew at every letter its length is limited: a line of a megabyte must not take minutes.
 _PATTERNS: Final = (
-    # Authorization: Bearer abc, "authorization": "token key:secret", Cookie: a=b; c=d
-    (re.compile(r"(\b(?:authorization|cookie)[\"']?\s*[=:]\s*[\"']?)[^\"'\r\n,}]+", re.IGNORECASE), rf"\1{_HIDDEN}"),
-    # api_key=abc in a query, 'apiKey': 'a b c' in a dict, X-MBX-APIKEY: abc in a header
+    (
+        re.compile(r"-----BEGIN[A-Z +]*PRIVATE[ +]KEY-----.*?(?:-----END[A-Z +]*PRIVATE[ +]KEY-----|\Z)", re.DOTALL),
+        _HIDDEN,
+    ),
+    # Cookie: a=b; c="d" and Authorization: Digest x, y="z": their values have separators of their own
+    (
+        re.compile(rf"((?:authorization|cookies?){_BETWEEN})(?!b?\\*[\"'])[^\r\n]+", re.IGNORECASE),
+        rf"\1{_HIDDEN}",
+    ),
+    # api_key=abc in a query, 'apiKey': b'a b c' in a dict, {\"token\": \"abc\"} in JSON within JSON, token=['abc']
     (
         re.compile(
-            rf"((?<![\w.-])(?:{_TELLING_NAME})[\"']?\s*[=:]\s*)(?:([\"'])[^\"'\r\n]+|[^\s\"'&,;)}}\]]+)", re.IGNORECASE
+            rf"({_TELLING}{_BETWEEN})(?:(b?)(\\*[\"'])(?!\3)[^\r\n]*?(?=(?<!\\)\3|[\r\n]|$)"
+            rf"|(?!b?\\*[\"'])(?:[\[({{][^\])}}\r\n]*|(?:(?!{_NEXT_HEADER})[^\s\"'&,;)}}\]])+))",
+            re.IGNORECASE,
         ),
-        rf"\1\2{_HIDDEN}",
+        rf"\1\2\3{_HIDDEN}",
     ),
-    # https://name:password@host
-    (re.compile(r"(://)[^/\s:@]+:[^/\s@]+@"), rf"\1{_HIDDEN}@"),
+    # ('api-key', 'abc') in a list of headers; a pair of names is none
+    (
+        re.compile(
+            rf"([(\[]b?([\"'])[\w.-]*{_TELLING}\2,\s*b?([\"']))(?![\w.-]*{_TELLING}\3)[^\r\n]*?(?=\3[)\]]|[\r\n]|$)",
+            re.IGNORECASE,
+        ),
+        rf"\1{_HIDDEN}",
+    ),
+    # --request-token abc on a command line
+    (re.compile(rf"((?<![\w-])--[\w-]*{_TELLING}\s+)(?!-)\S+", re.IGNORECASE), rf"\1{_HIDDEN}"),
+    # https://name:password@host; a port is no password
+    (re.compile(r"(://)[^/\s:@\"']{0,200}:(?!\d{1,5}(?:[/?#,;)\]}]|$))[^\s\"'<>]*@"), rf"\1{_HIDDEN}@"),
+    # Values that tell by themselves: of an Authorization header, and a JSON web token
+    (re.compile(r"\b((?:Basic|Bearer|enctoken)\s+)(?=\S*[0-9A-Z=])[\w.~+/%-]{8,}=*"), rf"\1{_HIDDEN}"),
+    (re.compile(r"\b(token\s+)\w{6,}:\w{6,}", re.IGNORECASE), rf"\1{_HIDDEN}"),
+    (re.compile(r"eyJ[\w-]{6,300}\.[\w-]{6,4000}(?:\.[\w-]*)?"), _HIDDEN),
 )
+# A look that spares most lines all of the above: without one of these words, in lower case, none of it can be found.
+_MAY_TELL: Final = (
+    "key", "secret", "token", "sign", "checksum", "passw", "passphrase", "jwt", "client", "user", "partner", "consent",
+    "appid", "app_id", "app-id", "auth", "cookie", "totp", "pin", "pwd", "://", "%2f", "eyj", "basic", "bearer",
+)  # fmt: skip
 
 _ROOT: Final = "barwise"
 _DEFAULT_FILE: Final = "backtest_engine.log"
@@ -71,7 +112,17 @@ _LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 _COLOURS: Final = {logging.WARNING: "\x1b[33m", logging.ERROR: "\x1b[31m", logging.CRITICAL: "\x1b[31m"}
 _STANDARD_FIELDS: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
+
+class _Place(NamedTuple):
+    """The run, and perhaps the stage of it, that a line belongs to."""
+
+    run: str
+    stage: str | None
+
+
 _secrets: set[str] = set()
+_place: ContextVar[_Place | None] = ContextVar("barwise_place", default=None)
+_in_force: list[_Place] = []
 _handlers: list[logging.Handler] = []
 _levelled: list[logging.Logger] = []
 
@@ -97,15 +148,90 @@ def hide(*secrets: str) -> None:
 def redact(text: str) -> str:
     """The text without credentials.
 
-    Taken out are the values of the environment variables that config/.env.example lists, values given to `hide`, and
-    whatever stands behind a name such as apiKey, token, signature or Authorization in a URL, header, dict or JSON text.
+    Taken out are the values of the environment variables that config/.env.example lists and values given to `hide`,
+    also percent-encoded, escaped, or in base64; whatever stands behind a name such as apiKey, token, signature or
+    Authorization in a URL, header, dict or JSON text; and what is a secret by its look: a password in an address, a
+    JSON web token, a private key in PEM format.
     """
     known = _secrets | {value for name in CREDENTIALS if len(value := os.environ.get(name, "")) >= _SHORTEST_SECRET}
-    for secret in sorted(known, key=len, reverse=True):  # a secret may contain a shorter one
-        text = text.replace(secret, _HIDDEN)
+    for spelling in _spellings(frozenset(known)):
+        text = text.replace(spelling, _HIDDEN)
+    folded = text.lower()
+    if any(word in folded for word in _MAY_TELL):
+        text = _without_told(text)
+        layer = text
+        for decode in _DECODERS:
+            decoded = decode(layer)
+            if decoded != layer:
+                layer = _without_told(decoded)
+                text = text if layer == decoded else layer
+    return text
+
+
+def _without_told(text: str) -> str:
+    """The text without what names or looks tell to be secret."""
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return text
+
+
+@lru_cache(maxsize=4)
+def _spellings(secrets: frozenset[str]) -> tuple[str, ...]:
+    """Every way in which these values may stand in a line, the longest first: one may contain another."""
+    found = set()
+    for secret in secrets:
+        # A private key has lines, and a traceback may show one of them alone.
+        lines = [line for line in secret.splitlines() if len(line) >= _SHORTEST_ENCODED and not line.startswith("-")]
+        for value in (secret, *lines):
+            found |= {value, quote(value, safe=""), quote_plus(value), repr(value)[1:-1]}
+            found |= {json.dumps(value, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+            if len(value) >= _SHORTEST_ENCODED:
+                found |= set(_in_base64(value.encode()))
+    return tuple(sorted(found, key=len, reverse=True))
+
+
+def _in_base64(value: bytes) -> Iterator[str]:
+    """What a value is inside a longer text in base64: it begins at one of three places of a group of letters."""
+    for before, mixed in ((0, 0), (1, 2), (2, 3)):
+        letters = b64encode(b"\0" * before + value).decode().rstrip("=")
+        whole = letters[mixed:] if (before + len(value)) % 3 == 0 else letters[mixed:-1]
+        yield whole
+        yield whole.replace("+", "-").replace("/", "_")
+
+
+@contextmanager
+def correlated(run: str, stage: str | None = None) -> Iterator[None]:
+    """Give every JSON line that is logged inside the fields `run` and `stage`; the console stays as it is.
+
+    What is nested replaces what is around it until it ends. Coroutines and threads that were started with a copy of the
+    context (`contextvars.copy_context().run`) belong to the run they were started in. A thread without one, such as
+    those of a pool, belongs to the innermost run of the process as long as there is only one run in it; where there are
+    several its lines have neither field. Worker processes do not know of it: they hand back results, and what is to be
+    told of them is logged by the process that asked.
+
+    Args:
+        run: Name of the run.
+        stage: As the documentation counts them, such as "7.1"; None for lines that belong to no stage.
+    """
+    place = _Place(run, stage)
+    before = _place.set(place)
+    _in_force.append(place)
+    try:
+        yield
+    finally:
+        _in_force.remove(place)
+        _place.reset(before)
+
+
+def _fields_of_place() -> dict[str, str]:
+    """The fields `run` and `stage` of a line that is logged here and now."""
+    place = _place.get()
+    if place is None:
+        others = tuple(_in_force)
+        if len({other.run for other in others}) != 1:
+            return {}
+        place = others[-1]
+    return {"run": place.run} if place.stage is None else {"run": place.run, "stage": place.stage}
 
 
 def configure_logging(
@@ -180,6 +306,7 @@ class _JsonLine(logging.Formatter):
             "message": record.getMessage(),
             "where": f"{record.module}.{record.funcName}:{record.lineno}",
             "process": record.process,
+            **_fields_of_place(),
         }
         fields |= {name: value for name, value in record.__dict__.items() if name not in _STANDARD_FIELDS}
         if record.exc_info and record.exc_info[0]:
@@ -192,14 +319,19 @@ class _JsonLine(logging.Formatter):
 def _clean(value: object) -> Any:
     """The value as JSON knows it, every text in it redacted, every value with a telling name hidden."""
     if isinstance(value, Mapping):
-        return {
-            redact(str(name)): _HIDDEN if _IS_TELLING.match(str(name)) else _clean(item) for name, item in value.items()
-        }
+        return {redact(str(name)): _HIDDEN if _is_telling(name) else _clean(item) for name, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_clean(item) for item in value]
+        items = list(value)
+        if len(items) == 2 and _is_telling(items[0]) and not _is_telling(items[1]):  # a header among others
+            return [redact(str(items[0])), _HIDDEN]
+        return [_clean(item) for item in items]
     if value is None or isinstance(value, (bool, int)) or (isinstance(value, float) and isfinite(value)):
         return value
     return redact(str(value))
+
+
+def _is_telling(name: object) -> bool:
+    return isinstance(name, (str, bytes)) and _IS_TELLING.search(str(name)) is not None
 
 
 class _Part(logging.Filter):

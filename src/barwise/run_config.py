@@ -24,7 +24,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, create_mod
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import PydanticOmit
 
-from barwise.config import ExecutionConfig, OptimizationConfig, Parameters, WalkForwardConfig
+from barwise.config import ExecutionConfig, MarketChoice, OptimizationConfig, Parameters, WalkForwardConfig
 from barwise.data.files import write_atomically
 from barwise.errors import ConfigError, did_you_mean
 from barwise.pipeline import RunSettings, choose_rules
@@ -65,6 +65,7 @@ _MARKET_HELP = {
     "detail": "fill in finer candles of the same market, such as 5M",
     "detail_file": "those finer candles as a file",
     "funding_file": "funding settlements of a perpetual, as a file",
+    "markets": "several of them: [{exchange, symbol, timeframe, quantity, file}, ...]; open = as above",
 }
 _TELLING = re.compile(
     r"api[_-]?key|secret|token|passw|passphrase|client[_-]?id|private[_-]?key|credential|totp", re.IGNORECASE
@@ -189,6 +190,7 @@ def resolve(
     load: Callable[[str], type[Strategy]],
     settings: Mapping[str, str] | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    defaults: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> RunConfig:
     """Everything a run is told, from all places.
 
@@ -199,11 +201,13 @@ def resolve(
         settings: Texts by key, as --set takes them: SECTION.KEY, or the bare name of a parameter of the strategy or of
             an execution setting.
         options: Values by section and key that other options gave; None values count as not given.
+        defaults: Defaults by section and key that a command has instead of those of the classes.
 
     Raises:
         ConfigError: The file cannot be read, a section or key is unknown, or a value is impossible.
     """
     given = [
+        *_of_options(defaults or {}, "default"),
         *_of_file(file),
         *_of_environment(environment),
         *_of_settings(settings or {}),
@@ -220,7 +224,7 @@ def resolve(
     # Windows that do not overlap, unless somebody wants them to.
     if "oos_length_days" in found["walk_forward"]:
         found["walk_forward"].setdefault("stride_days", found["walk_forward"]["oos_length_days"])
-    with _placed(chosen, file, {"Market": "market"}, ("market", "quantity")):
+    with _placed(chosen, file, {"Market": "market", MarketChoice.__name__: "market"}, ("market", "quantity")):
         market = MarketSettings(**found["market"])
         run = RunSettings(**{name: getattr(market, _SHORT.get(name, name)) for name in _market_names()})
         if run.quantity is not None:
@@ -238,7 +242,7 @@ def resolve(
         walk_forward = WalkForwardConfig(**found["walk_forward"])
         validation = ValidationSettings(**found["validation"])
     plain = {
-        "market": market.to_dict(),
+        "market": market.to_dict() | {"markets": [_said(choice) for choice in run.markets]},
         "strategy": {_CLASS: reference, **rules.strategy.to_dict()},
         "execution": rules.execution.to_dict() | {"fees": found["execution"].get("fees")},
         "optimization": _as_written(optimization),
@@ -346,11 +350,11 @@ def _of_settings(settings: Mapping[str, str]) -> Iterator[_Given]:
         yield _Given(section, key, text, "--set", f"--set {name}: ")
 
 
-def _of_options(options: Mapping[str, Mapping[str, Any]]) -> Iterator[_Given]:
+def _of_options(options: Mapping[str, Mapping[str, Any]], source: str = "option") -> Iterator[_Given]:
     for section, values in options.items():
         for key, value in values.items():
             if value is not None:
-                yield _Given(section, key, value, "option", "")
+                yield _Given(section, key, value, source, "")
 
 
 def _chosen_class(given: Iterable[_Given], load: Callable[[str], type[Strategy]]) -> tuple[str, type[Strategy]]:
@@ -446,7 +450,14 @@ def _require_type(value: _Given, key: Key) -> None:
         TypeAdapter(key.kind, config=ConfigDict(arbitrary_types_allowed=True)).validate_json(content, strict=True)
     except ValidationError as error:
         # Of the types a value may have, the first that is named is the usual one.
-        said = error.errors(include_url=False)[0]["msg"]
+        finding = error.errors(include_url=False)[0]
+        within = finding.get("ctx", {}).get("error")
+        if isinstance(within, ConfigError):  # one of several markets has its own sentence
+            number = int(finding["loc"][0]) + 1
+            message = within.message.removeprefix(f"{MarketChoice.__name__}: ")
+            message = message.replace(f"a parameter of {MarketChoice.__name__}", "a key of a market")
+            raise ConfigError(f"{value.place}{value.key}, number {number}: {message}", hint=within.hint) from None
+        said = finding["msg"]
         wanted = said.removeprefix("Input should be ")
         raise ConfigError(
             f"{value.place}{value.key} must be {wanted if wanted != said else f'of its type ({said.lower()})'}; "
@@ -531,6 +542,11 @@ def _as_written(optimization: OptimizationConfig) -> dict[str, Any]:
     return values
 
 
+def _said(choice: MarketChoice) -> dict[str, Any]:
+    """A market of several, without what it leaves open."""
+    return {name: value for name, value in choice.to_dict().items() if value is not None}
+
+
 def _market_names() -> list[str]:
     return [field.name for field in fields(RunSettings) if _SHORT.get(field.name, field.name) in _MARKET_HELP]
 
@@ -574,7 +590,7 @@ def schema(strategy: type[Strategy] = EmaRsiAtr) -> dict[str, Any]:
                 declared[name] = (key.kind, field)
         model: type[Parameters] = create_model(section, __base__=Parameters, **declared)
         made = model.model_json_schema(schema_generator=_FileSchema)
-        definitions |= made.pop("$defs", {})
+        definitions |= _without_null(made.pop("$defs", {}))
         if section == "strategy":
             about_class = keys_of(section)[_CLASS].help
             named = {"type": "string", "default": _DEFAULT_CLASS, "description": about_class}

@@ -20,7 +20,7 @@ import typer
 
 from barwise import __version__
 from barwise.cli.audit import audit
-from barwise.cli.backtest import backtest, run
+from barwise.cli.backtest import backtest
 from barwise.cli.config import config
 from barwise.cli.data import data
 from barwise.cli.doctor import doctor
@@ -28,6 +28,7 @@ from barwise.cli.login import login
 from barwise.cli.optimize import optimize
 from barwise.cli.options import Home, use_home
 from barwise.cli.profile import profile
+from barwise.cli.run import run
 from barwise.cli.validate import validate, walk_forward
 from barwise.cli.venues import exchanges, fetch
 from barwise.cli.verify import verify

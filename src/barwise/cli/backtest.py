@@ -1,4 +1,4 @@
-"""`barwise backtest` and `barwise run`: one backtest, and the main job around it."""
+"""`barwise backtest`: one backtest; and how all commands find out what they were told."""
 
 import logging
 import os
@@ -26,7 +26,6 @@ from barwise.cli.options import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from barwise.pipeline import StageDone
     from barwise.report import ReportFiles
     from barwise.result import BacktestResult
     from barwise.run_config import RunConfig
@@ -114,63 +113,13 @@ def backtest(
     _tell(session, result.to_dict() | {"files": _file_names(files, kept)}, result, files, n_trials, kept)
 
 
-def run(
-    config: Annotated[
-        Path | None,
-        typer.Argument(metavar="[CONFIG.toml]", help="A file of settings; barwise config init writes an example."),
-    ] = None,
-    exchange: Exchange = None,
-    symbol: Symbol = None,
-    timeframe: TimeframeName = None,
-    start: Start = None,
-    end: End = None,
-    detail: DetailTimeframe = None,
-    qty: Quantity = None,
-    strategy: StrategyName = None,
-    settings: Settings = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    home: Home = None,
-) -> None:
-    """Run the main job: input, strategy, candles and baseline backtest, report.
-
-    Without options: on one year of the SYNTHETIC market SAMPLE, offline. Options come before the file, and --set takes
-    SECTION.KEY=VALUE for every key of it.
-    """
-    session = Session.begin(home, json, quiet)
-    told = run_config(
-        config,
-        settings,
-        exchange=exchange,
-        symbol=symbol,
-        timeframe=timeframe,
-        start=start,
-        end=end,
-        quantity=qty,
-        detail=detail,
-        strategy=strategy,
-    )
-    from barwise import pipeline
-
-    job = pipeline.run_main_job(told.settings, session.home, _log_stage)
-    kept = told.save_beside(job.files.json)
-    document = {
-        "stages": [vars(stage) for stage in job.stages],
-        "result": job.result.to_dict(),
-        "files": _file_names(job.files, kept),
-        "not_in_this_job": pipeline.NOT_IN_THIS_JOB,
-    }
-    _tell(session, document, job.result, job.files, job.n_trials, kept)
-    missing = ", ".join(f"{name} ({number})" for number, name in pipeline.NOT_IN_THIS_JOB.items())
-    session.say(f" Not in this job yet, by stage: {missing}. Alone: barwise profile, optimize, validate.")
-
-
 def run_config(
     config: Path | None,
     values: list[str] | None,
     *,
     strategy: str | None,
     sections: "Mapping[str, Mapping[str, Any]] | None" = None,
+    defaults: "Mapping[str, Mapping[str, Any]] | None" = None,
     **market: Any,
 ) -> "RunConfig":
     """All that a command was told: options, --set, environment, file, defaults.
@@ -180,6 +129,7 @@ def run_config(
         values: The texts of --set.
         strategy: As --strategy names it, or None.
         sections: Options that belong to other sections, by section and key.
+        defaults: What a command takes instead of the defaults of the classes, by section and key.
         market: Options that belong to [market], by key.
 
     Raises:
@@ -191,7 +141,9 @@ def run_config(
     from barwise.run_config import resolve
 
     options = {"market": market, "strategy": {"class": strategy}, **(sections or {})}
-    told = resolve(config, environment=os.environ, load=load_strategy, settings=texts, options=options)
+    told = resolve(
+        config, environment=os.environ, load=load_strategy, settings=texts, options=options, defaults=defaults
+    )
     wanted = told.settings
     if wanted.candle_file is None:
         return told
@@ -200,17 +152,6 @@ def run_config(
         logger.info("taken from the name of the file: %s", " ".join(guess.values()))
     named: dict[str, Any] = dict(identity)
     return replace(told, settings=replace(wanted, **named))
-
-
-def _log_stage(stage: "StageDone") -> None:
-    logger.info(
-        "stage %s  %-9s%s  (%.2f s)",
-        stage.number,
-        stage.name,
-        stage.text,
-        stage.seconds,
-        extra={"stage": stage.number, "seconds": stage.seconds},
-    )
 
 
 def _file_names(files: "ReportFiles | None", kept: Path | None) -> dict[str, str]:

@@ -28,6 +28,7 @@ from barwise.errors import ConfigError, did_you_mean
 if TYPE_CHECKING:
     from barwise.config import OptimizationConfig
     from barwise.data.candles import Candles
+    from barwise.manifest import Manifest
     from barwise.optimizer.engine import OptimizationResult
     from barwise.optimizer.search import Progress
     from barwise.run_config import RunConfig
@@ -36,7 +37,14 @@ logger = logging.getLogger(__name__)
 
 _INTERRUPTED = 130
 _PROFILES = ("FAST", "BALANCED", "THOROUGH")
-_LABELS = {"html": "Report", "json": "Results", "trials_csv": "Trials", "study": "Studies"}
+_LABELS = {
+    "html": "Report",
+    "json": "Results",
+    "trials_csv": "Trials",
+    "manifest": "Manifest",
+    "config": "Settings",
+    "study": "Studies",
+}
 _STAGES = ("all", "joint", "7.1", "7.2", "7.3")
 
 
@@ -160,6 +168,7 @@ def optimize(
         },
     )
     from barwise import pipeline
+    from barwise.manifest import describe_optimization
     from barwise.optimizer.engine import OptimizationEngine
 
     wanted, search = told.settings, told.optimization
@@ -178,7 +187,11 @@ def optimize(
             if engine.optimize(name).interrupted:
                 break
         result = engine.result()
-    _finish(session, result, None if config is None else told, report=report, study=study)
+    manifest = None
+    if report:
+        origin = pipeline.origin_of(wanted, market, session.home)
+        manifest = describe_optimization(result, origin, search, detail=inputs.detail, funding=inputs.funding)
+    _finish(session, result, None if config is None else told, manifest, study)
     return _INTERRUPTED if result.interrupted else 0
 
 
@@ -222,17 +235,32 @@ def _parsed_ranges(texts: list[str] | None) -> dict[str, tuple[float, float]]:
 
 
 def _finish(
-    session: Session, result: "OptimizationResult", told: "RunConfig | None", *, report: bool, study: Path | None
+    session: Session,
+    result: "OptimizationResult",
+    told: "RunConfig | None",
+    manifest: "Manifest | None",
+    study: Path | None,
 ) -> None:
-    """Write what was asked for, the configuration where it came from a file, and say what was found."""
+    """Write what was asked for and say what was found.
+
+    Args:
+        session, result: Who is told what.
+        told: The configuration, where it came from a file.
+        manifest: Written beside the report; None = no report.
+        study: Where Optuna studies go as well.
+    """
+    from barwise.manifest import write_beside
     from barwise.optimizer.saving import optimization_document, save_studies
     from barwise.report.optimization import write_optimization
     from barwise.report.optimization_terminal import print_optimization
 
-    files = write_optimization(result, session.home) if report else None
-    written = {} if files is None else {name: str(path) for name, path in vars(files).items()}
-    if files is not None and told is not None:
-        written["config"] = str(told.save_beside(files.json))
+    written: dict[str, str] = {}
+    if manifest is not None:
+        files = vars(write_optimization(result, session.home)).copy()
+        files["manifest"] = write_beside(manifest, files)
+        if told is not None:
+            files["config"] = told.save_beside(files["json"])
+        written = {name: str(path) for name, path in files.items()}
     if study is not None:
         save_studies(result, study)
         written["study"] = str(study)

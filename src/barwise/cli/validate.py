@@ -3,7 +3,7 @@
 import json as json_text
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -29,8 +29,8 @@ from barwise.errors import BacktestError, ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from barwise.data.candles import Candles
+    from barwise.manifest import Origin
     from barwise.pipeline import Inputs, Market, Rules
-    from barwise.report.validation import ValidationFiles
     from barwise.run_config import RunConfig
     from barwise.strategy.base import Strategy
     from barwise.strategy.lookahead import LookAheadReport
@@ -38,6 +38,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PROFILES = ("FAST", "BALANCED", "THOROUGH")
+# How each file is announced, in the order of this table.
+_LABELS = {
+    "Report": "html",
+    "Results": "json",
+    "Windows": "windows_csv",
+    "Manifest": "manifest",
+    "Settings": "config",
+}
 # What a step is called where people read it.
 _STEPS = {"permutations": "shuffled markets", "monte carlo": "other histories"}
 
@@ -137,14 +145,15 @@ def validate(
             "validation": {"permutations": permutations},
         },
     )  # fmt: skip
-    market, rules, inputs = _inputs(told, check_lookahead=lookahead_check)
+    market, rules, inputs, origin = _inputs(told, session.home, check_lookahead=lookahead_check)
     # The batch search is the one that is judged, because the error rate of the rule is measured with it.
     search, windows = told.optimization.replace(optuna_sampler="AUTO"), told.walk_forward
+    from barwise.manifest import describe_validation, write_beside
     from barwise.report.validation import validation_document, write_validation
     from barwise.report.validation_terminal import print_validation
     from barwise.validation.engine import validate as judged
 
-    with _shown_progress(session) as tell:
+    with shown_progress(session) as tell:
         look_ahead = _long_check(rules.strategy, inputs.candles, tell) if lookahead_check else None
         found = judged(
             inputs.candles, rules.strategy, market.quantity, search=search, windows=windows,
@@ -152,13 +161,17 @@ def validate(
             execution=rules.execution, detail=inputs.detail, funding=inputs.funding, check_lookahead=lookahead_check,
             on_step=tell,
         )  # fmt: skip
-    files = write_validation(found, session.home, look_ahead=look_ahead) if report else None
-    kept = told.save_beside(files.json) if files is not None and config is not None else None
+    files = {}
+    if report:
+        files = vars(write_validation(found, session.home, look_ahead=look_ahead)).copy()
+        manifest = describe_validation(found, origin, search, windows, detail=inputs.detail, funding=inputs.funding)
+        files["manifest"] = write_beside(manifest, files)
+        files["config"] = None if config is None else told.save_beside(files["json"])
     if session.as_json:
-        session.document(_result_line(validation_document(found, look_ahead), files, kept))
+        session.document(_result_line(validation_document(found, look_ahead), files))
     if session.speaks:
         print_validation(found, session.console(), look_ahead=look_ahead)
-        _say_files(session, files, kept)
+        _say_files(session, files)
 
 
 def walk_forward(
@@ -211,37 +224,44 @@ def walk_forward(
             },
         },
     )  # fmt: skip
-    market, rules, inputs = _inputs(told, check_lookahead=lookahead_check)
+    market, rules, inputs, origin = _inputs(told, session.home, check_lookahead=lookahead_check)
     # The batch search is the one that is judged, because the error rate of the rule is measured with it.
     search, windows = told.optimization.replace(optuna_sampler="AUTO"), told.walk_forward
+    from barwise.manifest import describe_walk_forward, write_beside
     from barwise.report.validation import walk_forward_document, write_walk_forward
     from barwise.report.validation_terminal import print_walk_forward
     from barwise.validation.walk_forward import WalForwardEngine
 
-    with _shown_progress(session) as tell:
+    with shown_progress(session) as tell:
         found = WalForwardEngine(
             inputs.candles, rules.strategy, market.quantity, wfa_config=windows, opt_config=search,
             execution=rules.execution, detail=inputs.detail, funding=inputs.funding, check_lookahead=lookahead_check,
             on_window=lambda window, total: tell("walk-forward", window.number, total),
         ).run()  # fmt: skip
-    files = write_walk_forward(found, session.home) if report else None
-    kept = told.save_beside(files.json) if files is not None and config is not None else None
+    files = {}
+    if report:
+        files = vars(write_walk_forward(found, session.home)).copy()
+        manifest = describe_walk_forward(
+            found, origin, search, rules.strategy, rules.execution, detail=inputs.detail, funding=inputs.funding
+        )
+        files["manifest"] = write_beside(manifest, files)
+        files["config"] = None if config is None else told.save_beside(files["json"])
     if session.as_json:
-        session.document(_result_line(walk_forward_document(found), files, kept))
+        session.document(_result_line(walk_forward_document(found), files))
     if session.speaks:
         print_walk_forward(found, session.console())
-        _say_files(session, files, kept)
+        _say_files(session, files)
 
 
 # -- Options -----------------------------------------------------------------------------------------------------------
 
 
-def _inputs(told: "RunConfig", *, check_lookahead: bool) -> "tuple[Market, Rules, Inputs]":
+def _inputs(told: "RunConfig", home: Path, *, check_lookahead: bool) -> "tuple[Market, Rules, Inputs, Origin]":
     wanted = replace(told.settings, check_lookahead=check_lookahead)
     from barwise import pipeline
 
     market, rules = pipeline.choose_market(wanted), pipeline.choose_rules(wanted)
-    return market, rules, pipeline.fetch_inputs(wanted, market)
+    return market, rules, pipeline.fetch_inputs(wanted, market), pipeline.origin_of(wanted, market, home)
 
 
 def _search(profile: str | None, **options: Any) -> dict[str, Any]:
@@ -279,43 +299,40 @@ def _long_check(strategy: "Strategy", candles: "Candles", tell: Tell) -> "LookAh
 # -- What is said ------------------------------------------------------------------------------------------------------
 
 
-def _result_line(document: dict[str, Any], files: "ValidationFiles | None", kept: Path | None) -> dict[str, Any]:
-    places = {} if files is None else {**vars(files), "config": kept}
-    written = {name: str(path) for name, path in places.items() if path is not None}
+def _result_line(document: dict[str, Any], files: Mapping[str, Path | None]) -> dict[str, Any]:
+    written = {name: str(path) for name, path in files.items() if path is not None}
     return {"event": "result", **document, "files": written}
 
 
-def _say_files(session: Session, files: "ValidationFiles | None", kept: Path | None) -> None:
-    if files is None:
-        return
-    for label, path in (
-        ("Report", files.html),
-        ("Results", files.json),
-        ("Windows", files.windows_csv),
-        ("Settings", kept),
-    ):
+def _say_files(session: Session, files: Mapping[str, Path | None]) -> None:
+    for label, name in _LABELS.items():
+        path = files.get(name)
         if path is not None:
             session.say(f" {label:<11}{shown_path(path)}")
 
 
 @contextmanager
-def _shown_progress(session: Session) -> Iterator[Tell]:
-    """How progress is told: JSON lines to programs, a bar a step to a terminal, a line a step to a log."""
+def shown_progress(session: Session, *, lines: bool = True) -> Iterator[Tell]:
+    """How progress is told: JSON lines to programs, a bar a step to a terminal, a line a step to a log.
+
+    Args:
+        lines: Whether programs are told it; a command that prints one document tells them nothing before.
+    """
     # Every search says how its stages ended; here there are hundreds, of windows and of markets that never were.
     searches = logging.getLogger("barwise.optimizer.search")
     level = searches.level
     if level == logging.NOTSET:
         searches.setLevel(logging.WARNING)
     try:
-        with _teller(session) as tell:
+        with _teller(session, lines) as tell:
             yield tell
     finally:
         searches.setLevel(level)
 
 
 @contextmanager
-def _teller(session: Session) -> Iterator[Tell]:
-    if session.as_json:
+def _teller(session: Session, lines: bool) -> Iterator[Tell]:
+    if session.as_json and lines:
         yield _json_line
     elif not session.speaks:
         yield _nobody

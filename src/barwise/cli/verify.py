@@ -1,15 +1,18 @@
 """`barwise verify`: a run done again from its manifest, and the first thing that is not the same.
 
 The manifest names files from the home folder on, or by name alone; where one has moved, an option says where it is now.
+A backtest is run again, and a search is searched again, from nothing.
 """
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from barwise.cli.options import Home, Json, Quiet, Session, Settings, settings_of, shown_path
+from barwise.cli.validate import Workers, shown_progress
 
 if TYPE_CHECKING:
     from barwise.data.candles import Candles
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from barwise.strategy.base import Strategy
 
 _EXIT_DIFFERS = 1
+_BACKTEST = "backtest"
 
 
 def verify(
@@ -38,6 +42,7 @@ def verify(
     strategy: Annotated[
         str | None, typer.Option("--strategy", metavar="FILE.py:CLASS", help="Where the strategy is now.")
     ] = None,
+    workers: Workers = None,
     settings: Settings = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -46,17 +51,24 @@ def verify(
     """Do a run again from its manifest, and compare everything to the bit.
 
     Loads the same inputs, runs the same configuration and compares data, every event, the equity of every bar and the
-    headline. The exit code is 0 where the run is the same, and 1 where it differs; the first event that differs is
-    named.
+    headline; of an optimization, a walk-forward or a verdict every trial, window and shuffled market as well. The exit
+    code is 0 where the run is the same, and 1 where it differs; the first event that differs is named.
     """
     session = Session.begin(home, json, quiet)
     settings_of("verify", settings, {})
-    from barwise.manifest import ENDING, find_manifest
+    from barwise.manifest import ENDING, find_manifest, read_manifest
 
-    path = find_manifest(run, session.home)
-    _, found = repeated(path, session.home, file, detail_file, funding_file, strategy)
+    path = find_manifest(run, session.home, kind=None)
+    recorded = read_manifest(path)
+    kind = str(recorded.get("kind", _BACKTEST))
+    if kind == _BACKTEST:
+        _, found = repeated(path, session.home, file, detail_file, funding_file, strategy)
+    else:
+        loaded = _loaded(recorded, path, session.home, file, detail_file, funding_file, strategy)
+        with shown_progress(session, lines=False) as tell:
+            found = _searched_again(recorded, loaded, workers, tell)
     name = path.name.removesuffix(ENDING)
-    session.document({"run": name, "manifest": str(path), **found.to_dict()})
+    session.document({"run": name, "kind": kind, "manifest": str(path), **found.to_dict()})
     session.say(f" {name}   {shown_path(path)}\n")
     for line in _lines(found):
         session.say(line)
@@ -74,13 +86,49 @@ def repeated(
         file, detail, funding, strategy: Where they are now, for those that have moved.
 
     Raises:
-        CheckpointError: The manifest is damaged.
+        CheckpointError: The manifest is damaged, or is not that of a backtest.
         DataError, ConfigError, BacktestError: Its inputs cannot be had, or the run fails.
     """
     from barwise import pipeline
-    from barwise.manifest import Origin, compare, describe_run, read_manifest
+    from barwise.errors import CheckpointError
+    from barwise.manifest import compare, describe_run, read_manifest
 
     recorded = read_manifest(path)
+    if recorded.get("kind", _BACKTEST) != _BACKTEST:
+        raise CheckpointError(
+            f"{path.name} is the manifest of a {recorded['kind']}, and a backtest is needed.",
+            hint="name a backtest; a run of the main job leaves two, which end in -baseline and -optimized.",
+        )
+    loaded = _loaded(recorded, path, home, file, detail, funding, strategy)
+    inputs = loaded.inputs
+    result = pipeline.run_baseline(inputs, loaded.rules, loaded.origin.quantity, check_lookahead=False)
+    now = describe_run(result, loaded.origin, detail=inputs.detail, funding=inputs.funding)
+    found = compare(recorded, now, inputs.candles, inputs.detail)
+    return result, replace(found, notes=(*loaded.notes, *found.notes))
+
+
+@dataclass(frozen=True, eq=False)
+class _Loaded:
+    """What a run on record was made from, as it is now; `notes` says what of it was left out."""
+
+    origin: "Origin"
+    rules: "Rules"
+    inputs: "Inputs"
+    notes: tuple[str, ...]
+
+
+def _loaded(
+    recorded: "Manifest",
+    path: Path,
+    home: Path,
+    file: Path | None,
+    detail: Path | None,
+    funding: Path | None,
+    strategy: str | None,
+) -> _Loaded:
+    """Raises as `repeated`."""
+    from barwise.manifest import Origin
+
     origin = Origin.of(recorded)
     # A manifest given by its path may be of another home; data/results lies two folders below it.
     folders = (home, *path.absolute().parents[2:3], Path.cwd())
@@ -88,10 +136,25 @@ def repeated(
     wanted = _run_settings(origin, kind, folders, file, detail, funding)
     rules = _rules(recorded, kind)
     inputs, notes = _same_span(wanted, recorded)
-    result = pipeline.run_baseline(inputs, rules, origin.quantity, check_lookahead=False)
-    now = describe_run(result, origin, detail=inputs.detail, funding=inputs.funding)
-    found = compare(recorded, now, inputs.candles, inputs.detail)
-    return result, replace(found, notes=(*notes, *found.notes))
+    return _Loaded(origin, rules, inputs, tuple(notes))
+
+
+def _searched_again(
+    recorded: "Manifest", loaded: _Loaded, workers: int | None, tell: Callable[[str, int, int], None]
+) -> "Verification":
+    """How the search of a manifest compares with the same search done again.
+
+    Raises:
+        CheckpointError: The manifest is damaged.
+        DataError, ConfigError, BacktestError: The search fails, or its objective cannot be had.
+    """
+    from barwise.manifest import Inputs, compare_searches, repeated_search
+
+    data, rules = loaded.inputs, loaded.rules
+    inputs = Inputs(data.candles, data.detail, data.funding, rules.strategy, rules.execution, loaded.origin.quantity)
+    now, notes = repeated_search(recorded, inputs, workers=workers, on_step=tell)
+    found = compare_searches(recorded, now, data.candles, data.detail)
+    return replace(found, notes=(*loaded.notes, *notes, *found.notes))
 
 
 def _lines(found: "Verification") -> list[str]:
@@ -190,7 +253,7 @@ def _rules(recorded: "Manifest", kind: "type[Strategy]") -> "Rules":
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"the manifest is damaged: the configuration has no readable {error}.",
-            hint="take a copy of it, or run the backtest again.",
+            hint="take a copy of it, or do the run again.",
         ) from error
     execution["fees"] = None if fees is None else FeeSchedule.from_dict(fees)
     return Rules(kind(**parameters), ExecutionConfig(**execution))
@@ -211,7 +274,7 @@ def _same_span(wanted: "RunSettings", recorded: "Manifest") -> "tuple[Inputs, li
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"the manifest is damaged: the candles have no readable {error}.",
-            hint="take a copy of it, or run the backtest again.",
+            hint="take a copy of it, or do the run again.",
         ) from error
     candles = inputs.candles.between(first, last + 1) if first <= last else inputs.candles
     added = len(inputs.candles) - len(candles)

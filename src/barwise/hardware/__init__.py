@@ -11,7 +11,7 @@ hand offline and the same everywhere, so that two machines can be compared.
 The chosen settings change how fast a search is, never what it finds.
 """
 
-from barwise.hardware.estimating import Estimate, estimate, estimate_of
+from barwise.hardware.estimating import Estimate, estimate, estimate_backtest, estimate_of, estimate_validation
 from barwise.hardware.machine import Card, Hardware, look_at_hardware, memory_of, processor_quota
 from barwise.hardware.measuring import BATCH_SIZES, measure_hardware
 from barwise.hardware.profile import (
@@ -43,7 +43,9 @@ __all__ = [
     "ThreadSpeed",
     "Timing",
     "estimate",
+    "estimate_backtest",
     "estimate_of",
+    "estimate_validation",
     "load_profile",
     "look_at_hardware",
     "measure_hardware",

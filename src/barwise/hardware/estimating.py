@@ -1,4 +1,4 @@
-"""How long a search will take: arithmetic on the measured times, between them and beyond them.
+"""How long a search or a validation will take: arithmetic on the measured times, between them and beyond them.
 
 Nothing is timed here, so that an estimate of any search costs nothing and is the same each time it is asked for.
 """
@@ -15,12 +15,28 @@ from barwise.hardware.profile import MEASURED_SAMPLERS, BatchSpeed, BookSpeed, H
 from barwise.optimizer.samplers import canonical_name
 from barwise.optimizer.search import trials_of
 from barwise.optimizer.space import STAGES, Stage
+from barwise.validation.selection import MOST_TRIALS
+from barwise.validation.stress import FACTORS, JITTERS
 
 # Shares of the bars per rung: measured with, and assumed where an estimate is told nothing else.
 LEVELS = (0.33, 0.66, 1.0)
 # Parameters that all three stages search together have this many neighbours: each one's steps, and those of each pair.
 _NEIGHBOURS = 512
 _LEAST_TO_HALVE = 4
+# Before a new process does anything it imports the package, which takes half as long as what its first search loads; a
+# first backtest loads the compiled code and not the rest.
+_PROCESS_START, _BACKTEST_LOADING = 1.5, 0.4
+# As in the validation: fewer shuffled markets are searched in this process.
+_WORTH_PROCESSES = 30
+# Each window is traded by plain backtests: both of its parts, and the part that the account follows.
+_TRADED = 3
+# Worlds that the pieces are run in: as it was, slippage and fees times each factor, and late entries. The strategies of
+# such worlds are planned anew, which doubles a plain backtest.
+_WORLDS, _REPLANNED = 2 + 2 * len(FACTORS), 2.0
+_JITTERED_ROWS = 200
+# What judging a trial and resampling a bar cost besides the kernel, in bars of one row on one thread of it: no part of
+# the profile times them, and a machine that is faster with the one is faster with the other.
+_JUDGED, _JUDGED_PER_BAR, _RESAMPLED_PER_BAR = 264_000.0, 31.0, 13_700.0
 
 
 class Estimate(NamedTuple):
@@ -109,6 +125,121 @@ def estimate(
         planning, kernel, books = planning + plans, kernel + rungs, books + _books(profile.book_speeds, neighbours)
     loading = profile.loading_seconds.get(name, 0.0) if first else 0.0
     return Estimate(loading, preparation, thinking, planning, kernel, books)
+
+
+def estimate_backtest(profile: HardwareProfile, bars: int, *, first: bool = True) -> float:
+    """Seconds of one plain backtest from its candles on, with its quick check for look-ahead.
+
+    Args:
+        bars: Signal bars.
+        first: Whether nothing has been run in this process yet, so that the compiled code has to be loaded.
+
+    Raises:
+        ConfigError: Fewer than 1 bar.
+    """
+    if bars < 1:
+        raise ConfigError(f"bars must be 1 or more; got {bars}.")
+    lengths = profile.length_speeds
+    loading = profile.loading_seconds.get("AUTO", 0.0) * _BACKTEST_LOADING if first else 0.0
+    return (
+        loading
+        + _over_bars([(length.bars, length.preparation.fastest) for length in lengths], bars)
+        + _over_bars([(length.bars, length.replay.fastest) for length in lengths], bars)
+    )
+
+
+def estimate_validation(
+    profile: HardwareProfile,
+    search: OptimizationConfig,
+    *,
+    bars: int,
+    windows: int,
+    in_sample_bars: int,
+    permutations: int,
+    workers: int,
+    first: bool = True,
+) -> dict[str, float]:
+    """How long a validation will take at most, while no other program takes part of the machine.
+
+    At most, because the permutation test ends early where a tenth of the shuffled markets have beaten the real one:
+    without an edge that is soon. Of the built-in strategy, as with `estimate`.
+
+    Args:
+        search: The search that is judged; whatever its sampler, the batch search is what runs.
+        bars: Signal bars of the data.
+        windows: Of the walk-forward; 0 where none fits, or where they are not searched.
+        in_sample_bars: Of one window; of windows that grow, the mean.
+        permutations: Shuffled markets, at most; 0 = none.
+        workers: Threads, or processes where there are enough shuffled markets.
+        first: Whether it is the first search of its process.
+
+    Returns:
+        Seconds of "walk-forward", "permutations" and "others": the search on all bars, the look at its trials, other
+        costs, neighbours and resampling. With processes the first of the two steps that needs one waits for its start.
+
+    Raises:
+        ConfigError: A number is below what it can be.
+    """
+    if min(windows, permutations) < 0 or workers < 1 or (windows and in_sample_bars < 1):
+        raise ConfigError(
+            "windows and permutations must be 0 or more, workers and in-sample bars 1 or more; got "
+            f"{windows} windows of {in_sample_bars} bars, {permutations} permutations and {workers} workers."
+        )
+    lengths = profile.length_speeds
+    plain = _over_bars([(length.bars, length.replay.fastest) for length in lengths], bars)
+    whole = _batch_search(profile, search, bars)
+    apart = search.backend in ("processes", "ray") or (workers > 1 and permutations >= _WORTH_PROCESSES)
+    start = _PROCESS_START * profile.loading_seconds.get("AUTO", 0.0) if apart else 0.0
+    crew = workers if apart else 1
+    # Shuffled markets are never put on record, and each is searched on one thread, wherever that is.
+    shuffled = _on_one_thread(profile, whole) - whole.books
+    walked, begun = 0.0, 0
+    if windows:
+        window = _batch_search(profile, search, in_sample_bars)
+        begun = min(windows, crew)
+        own = _on_one_thread(profile, window) if apart else window.seconds
+        walked = start + windows * own / begun + windows * _TRADED * plain
+    permuted = 0.0
+    if permutations:
+        late = crew - begun  # processes that are started now
+        permuted = whole.seconds - whole.books + (permutations * shuffled + late * start) / crew
+    trials = sum(trials_of(_as_batch_search(search), stage) for stage in STAGES)
+    unit = _thread_nanoseconds(profile, 1) / 1e9
+    others = _batch_search(profile, search, bars, first=first).seconds + plain
+    others += min(trials, MOST_TRIALS) * (_JUDGED + _JUDGED_PER_BAR * bars) * unit
+    others += windows * _WORLDS * _REPLANNED * plain
+    others += len(JITTERS) * sum(rows_seconds(profile.batch_speeds, _JITTERED_ROWS, bars, (1.0,)))
+    others += _RESAMPLED_PER_BAR * bars * unit
+    return {"walk-forward": walked, "permutations": permuted, "others": others}
+
+
+def _as_batch_search(search: OptimizationConfig) -> OptimizationConfig:
+    return search.replace(optuna_sampler="AUTO")
+
+
+def _batch_search(profile: HardwareProfile, search: OptimizationConfig, bars: int, *, first: bool = False) -> Estimate:
+    """The three stages of the batch search, without the neighbours of their result."""
+    search = _as_batch_search(search)
+    return estimate(
+        profile,
+        bars=bars,
+        sampler="AUTO",
+        trials_by_stage=[trials_of(search, stage) for stage in STAGES],
+        levels=search.fidelity_levels if search.multi_fidelity else (1.0,),
+        neighbours=0,
+        first=first,
+    )
+
+
+def _on_one_thread(profile: HardwareProfile, search: Estimate) -> float:
+    """Seconds of a search whose kernel has one thread instead of those of the profile."""
+    slower = max(1.0, _thread_nanoseconds(profile, 1) / _thread_nanoseconds(profile, profile.threads))
+    return search.seconds + search.kernel * (slower - 1.0)
+
+
+def _thread_nanoseconds(profile: HardwareProfile, threads: int) -> float:
+    """Nanoseconds per bar and row with so many threads, or the nearest number that was timed."""
+    return min(profile.thread_speeds, key=lambda speed: abs(speed.threads - threads)).best_nanoseconds
 
 
 def rows_seconds(speeds: Sequence[BatchSpeed], rows: float, bars: int, levels: Sequence[float]) -> tuple[float, float]:

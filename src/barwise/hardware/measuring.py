@@ -22,6 +22,7 @@ import numpy as np
 
 from barwise.config import OptimizationConfig
 from barwise.data.candles import Candles
+from barwise.data.files import TEMPORARY_PREFIX
 from barwise.data.synthetic import sample_candles
 from barwise.errors import ConfigError, DataError
 from barwise.hardware.estimating import LEVELS, rows_seconds
@@ -96,7 +97,7 @@ def _place_in(folder: Path | None) -> "tempfile.TemporaryDirectory[str]":
     try:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-        return tempfile.TemporaryDirectory(prefix=".barwise-", dir=folder)
+        return tempfile.TemporaryDirectory(prefix=f"{TEMPORARY_PREFIX}{os.getpid()}-", dir=folder)
     except OSError as error:
         raise DataError(
             f"{folder or tempfile.gettempdir()} cannot be written: {error.strerror}.",

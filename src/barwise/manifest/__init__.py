@@ -1,7 +1,9 @@
 """The manifest of a run: what it was made from and every event of it, so that anyone can make sure of it later.
 
-`describe_run` makes one of a result, `write_manifest` and `read_manifest` are its file, `compare` finds the first thing
-that is not the same in two of them. Loading the inputs again is the caller's business (`barwise verify`).
+`describe_run` makes one of a backtest, and `describe_optimization`, `describe_walk_forward`, `describe_validation` and
+`describe_job` make one of a search; `write_manifest` and `read_manifest` are its file. `compare` and `compare_searches`
+find the first thing that is not the same in two of them. `repeated_search` does a search again; loading its inputs is
+the caller's business (`barwise verify`).
 """
 
 from barwise.manifest.comparison import Difference, Verification, compare
@@ -15,21 +17,38 @@ from barwise.manifest.record import (
     portable,
     read_manifest,
     strategy_reference,
+    write_beside,
     write_manifest,
+)
+from barwise.manifest.repeating import Inputs, repeated_search
+from barwise.manifest.search_comparison import compare_searches
+from barwise.manifest.search_record import (
+    describe_job,
+    describe_optimization,
+    describe_validation,
+    describe_walk_forward,
 )
 
 __all__ = [
     "ENDING",
     "Difference",
+    "Inputs",
     "Manifest",
     "Origin",
     "Verification",
     "compare",
+    "compare_searches",
+    "describe_job",
+    "describe_optimization",
     "describe_run",
+    "describe_validation",
+    "describe_walk_forward",
     "find_manifest",
     "manifest_path",
     "portable",
     "read_manifest",
+    "repeated_search",
     "strategy_reference",
+    "write_beside",
     "write_manifest",
 ]

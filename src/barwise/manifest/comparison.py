@@ -17,6 +17,8 @@ from barwise.data.quality import counted, utc_text
 from barwise.errors import CheckpointError
 from barwise.manifest.record import TIME_OF, Manifest, digest_of, equity_of, unpacked
 
+# What a value of another type than expected raises, wherever it is used.
+UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 _ABSENT = object()
 
 
@@ -93,23 +95,39 @@ def compare(recorded: Manifest, now: Manifest, candles: Candles, detail: Candles
     """
     try:
         differences = (
-            *_of_manifest(recorded),
-            *_of_candles("candles", recorded["data"], now["data"], candles),
-            *_of_candles("detail candles", recorded["data"], now["data"], detail),
-            *_of_funding(recorded["data"], now["data"]),
-            *_of_configuration(recorded["configuration"], now["configuration"]),
-            *_of_events(recorded["events"], now["events"]),
-            *_of_equity(recorded, now, candles),
-            *_of_metrics(recorded["metrics"], now["metrics"]),
+            *inputs_compared(recorded, now, candles, detail),
+            *outcome_compared(recorded, now, candles),
         )
         return Verification(
-            len(recorded["events"]["rows"]), int(now["equity"]["bars"]), differences, tuple(_code_notes(recorded, now))
+            len(recorded["events"]["rows"]), int(now["equity"]["bars"]), differences, tuple(code_notes(recorded, now))
         )
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise CheckpointError(
-            f"the manifest is damaged: {type(error).__name__}, {error}.",
-            hint="take a copy of it, or run the backtest again.",
-        ) from error
+    except UNREADABLE as error:
+        raise damaged(error) from error
+
+
+def damaged(error: Exception) -> CheckpointError:
+    """That a manifest cannot be read, and why."""
+    return CheckpointError(
+        f"the manifest is damaged: {type(error).__name__}, {error}.", hint="take a copy of it, or do the run again."
+    )
+
+
+def inputs_compared(
+    recorded: Manifest, now: Manifest, candles: Candles, detail: Candles | None
+) -> Iterator[Difference]:
+    """What is not the same in the manifest itself and in what the run was made from."""
+    yield from _of_manifest(recorded)
+    yield from _of_candles("candles", recorded["data"], now["data"], candles)
+    yield from _of_candles("detail candles", recorded["data"], now["data"], detail)
+    yield from _of_funding(recorded["data"], now["data"])
+    yield from _of_configuration(recorded["configuration"], now["configuration"])
+
+
+def outcome_compared(recorded: Mapping[str, Any], now: Mapping[str, Any], candles: Candles) -> Iterator[Difference]:
+    """What is not the same in what came out of one backtest."""
+    yield from _of_events(recorded["events"], now["events"])
+    yield from _of_equity(recorded, now, candles)
+    yield from _of_metrics(recorded["metrics"], now["metrics"])
 
 
 def _of_manifest(recorded: Manifest) -> Iterator[Difference]:
@@ -165,9 +183,9 @@ def _of_funding(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator
 
 def _of_configuration(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
     """The first setting that is another; it can only be one that the inputs and the code decide, such as a fee."""
-    for name, was, found in _leaves(recorded, now):
+    for name, was, found in leaves(recorded, now):
         if was != found:
-            text = f"{name} of the configuration was {_shown(was)} and is {_shown(found)}."
+            text = f"{name} of the configuration was {shown(was)} and is {shown(found)}."
             yield Difference("configuration", text, None, name, was, found)
             return
 
@@ -188,7 +206,7 @@ def _of_events(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[
             return
         field = next((key for key in (*was, *found) if was.get(key, _ABSENT) != found.get(key, _ABSENT)), "")
         if field:
-            text = f"{name}: {field} was {_shown(was.get(field))} and is {_shown(found.get(field))}."
+            text = f"{name}: {field} was {shown(was.get(field))} and is {shown(found.get(field))}."
             yield Difference("event", text, time, field, was.get(field), found.get(field))
             return
     if len(old) > len(new):
@@ -215,7 +233,7 @@ def _named(kind: str, event: Mapping[str, Any]) -> str:
     return f"the {event.get('side', '')} {kind}{owner} {event.get('program_id')} at {at:%Y-%m-%d %H:%M} UTC"
 
 
-def _of_equity(recorded: Manifest, now: Manifest, candles: Candles) -> Iterator[Difference]:
+def _of_equity(recorded: Mapping[str, Any], now: Mapping[str, Any], candles: Candles) -> Iterator[Difference]:
     """The first bar whose equity is another, to the bit."""
     was, found = equity_of(recorded), equity_of(now)
     first = int(now["configuration"]["trade_from"])
@@ -234,33 +252,34 @@ def _of_equity(recorded: Manifest, now: Manifest, candles: Candles) -> Iterator[
 
 def _of_metrics(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
     """The first headline number that is another."""
-    for name, was, found in _leaves(recorded, now):
+    for name, was, found in leaves(recorded, now):
         if was != found:
-            yield Difference("metrics", f"{name} was {_shown(was)} and is {_shown(found)}.", None, name, was, found)
+            yield Difference("metrics", f"{name} was {shown(was)} and is {shown(found)}.", None, name, was, found)
             return
 
 
-def _code_notes(recorded: Manifest, now: Manifest) -> Iterator[str]:
+def code_notes(recorded: Manifest, now: Manifest) -> Iterator[str]:
+    """Which parts of the code and which libraries are others than on record."""
     code = {"barwise": "barwise", "core": "the code of the core", "strategy": "the code of the strategy"}
     for name, words in code.items():
         was, found = recorded["code"].get(name), now["code"].get(name)
         if was != found:
             yield f"{words} is another: {str(was)[:12]} then, {str(found)[:12]} now."
-    for name, was, found in _leaves(recorded["libraries"], now["libraries"]):
+    for name, was, found in leaves(recorded["libraries"], now["libraries"]):
         if was != found:
-            yield f"{name} is another version: {_shown(was)} then, {_shown(found)} now."
+            yield f"{name} is another version: {shown(was)} then, {shown(found)} now."
 
 
-def _leaves(recorded: Any, now: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+def leaves(recorded: Any, now: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Every value of two nested tables side by side, by its dotted name; None where one has none."""
     if isinstance(recorded, Mapping) and isinstance(now, Mapping):
         for key in (*recorded, *(key for key in now if key not in recorded)):
-            yield from _leaves(recorded.get(key), now.get(key), f"{name}.{key}" if name else key)
+            yield from leaves(recorded.get(key), now.get(key), f"{name}.{key}" if name else key)
     else:
         yield name, recorded, now
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value with all its digits."""
     return "nothing" if value is None else str(value) if isinstance(value, str) else repr(value)
 

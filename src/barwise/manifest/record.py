@@ -3,6 +3,8 @@
 Everything that could change a result is in it as a hash or in full: the candles, the configuration, the code, the
 libraries. So is what came out: every event in order of time, the equity of every bar, the headline. It names no folder,
 no user and no computer: a file is named from the home folder on, and one that lies elsewhere by its name alone.
+
+The manifest of a search (`search_record`) is made of the same pieces.
 """
 
 import base64
@@ -13,6 +15,7 @@ import platform
 import sys
 import zlib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -26,7 +29,7 @@ from barwise.core._jit import core_stamp
 from barwise.core.layout import FloatArray
 from barwise.data.candles import Candles
 from barwise.data.files import write_atomically
-from barwise.errors import CheckpointError, did_you_mean
+from barwise.errors import CheckpointError, DataError, did_you_mean
 from barwise.optimizer.identity import source_digest
 from barwise.result import BacktestResult, Fill, Program, Trade
 from barwise.strategy.base import Strategy
@@ -42,16 +45,24 @@ _HEADLINE = (
     "total_trades", "winning_trades", "win_rate", "net_pnl", "gross_pnl", "fees", "slippage", "funding", "total_return",
     "sharpe_ratio", "sortino_ratio", "max_drawdown", "profit_factor", "expectancy", "final_equity",
 )  # fmt: skip
-# What a file must have to be a manifest at all; values are looked at where they are used.
-_SECTIONS: Mapping[str, tuple[str, ...]] = {
+_CONFIGURATION = ("strategy", "execution", "fees", "quantity", "trade_from")
+_MADE_FROM: dict[str, tuple[str, ...]] = {
     "inputs": (),
-    "configuration": ("strategy", "execution", "fees", "quantity", "trade_from"),
+    "configuration": _CONFIGURATION,
     "code": ("barwise", "core", "strategy"),
     "libraries": (),
     "data": ("candles", "detail", "funding"),
     "events": ("fields", "rows"),
-    "equity": ("bars", "values"),
-    "metrics": (),
+}
+_SEARCH = _MADE_FROM | {"configuration": (*_CONFIGURATION, "search"), "on_record": (), "backtests": ()}
+_BACKTEST = _MADE_FROM | {"equity": ("bars", "values"), "metrics": ()}
+# What a file must have to be a manifest at all, by its kind; values are looked at where they are used.
+_SECTIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "backtest": _BACKTEST,
+    "optimization": _SEARCH,
+    "walk_forward": _SEARCH,
+    "validation": _SEARCH,
+    "run": _SEARCH | {"baseline": tuple(_BACKTEST)},
 }
 
 
@@ -133,43 +144,92 @@ def describe_run(
         detail, funding: As they were given to the backtest.
         written: When, aware; by default now. The only part that two runs of the same inputs do not share.
     """
-    settlements = None if funding is None else [(int(time), float(rate)) for time, rate in funding]
+    return sealed(
+        "backtest",
+        origin,
+        result.strategy,
+        configuration_of(result, origin.quantity),
+        data_of(result.candles, detail, funding),
+        outcome_of(result),
+        written=written,
+    )
+
+
+def sealed(
+    kind: str,
+    origin: Origin,
+    strategy: Strategy,
+    configuration: Mapping[str, Any],
+    data: Mapping[str, Any],
+    found: Mapping[str, Any],
+    *,
+    libraries: Iterable[str] = (),
+    written: datetime | None = None,
+) -> Manifest:
+    """A manifest of its parts, in plain JSON types, with the code and the libraries of now and its digest.
+
+    Args:
+        kind: Of the run.
+        origin: How its inputs can be had again.
+        strategy: Whose code it rests on.
+        configuration, data: What the run was made from.
+        found: What came out, by the names of its parts.
+        libraries: Those it rests on besides the ones of every backtest.
+        written: When, aware; by default now.
+    """
     content: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
-        "kind": "backtest",
+        "kind": kind,
         "written": (written or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds"),
         "inputs": asdict(origin),
-        "configuration": {
-            "strategy": {"name": type(result.strategy).__name__, "parameters": result.strategy.to_dict()},
-            "execution": result.execution.to_dict(),
-            "fees": result.fees_schedule.to_dict(),
-            "quantity": origin.quantity,
-            "trade_from": result.trade_from,
-            "seed": None,  # a backtest draws no random numbers
+        "configuration": configuration,
+        "code": {"barwise": __version__, "core": core_stamp(), "strategy": source_digest(type(strategy))},
+        "libraries": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in sorted({*_LIBRARIES, *libraries})},
         },
-        "code": {
-            "barwise": __version__,
-            "core": core_stamp(),
-            "strategy": source_digest(type(result.strategy)),
-        },
-        "libraries": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
-        "data": {
-            "candles": _described(result.candles),
-            "detail": None if detail is None else _described(detail),
-            "funding": None
-            if settlements is None
-            else {"fingerprint": _digest(settlements), "settlements": len(settlements)},
-        },
-        "events": _events(result),
-        "equity": {"bars": result.equity_curve.size, "values": packed(result.equity_curve)},
-        "metrics": {
-            **{name: _plain(getattr(result, name)) for name in _HEADLINE},
-            "band": {name: _plain(value) for name, value in asdict(result.band).items()},
-        },
+        "data": data,
+        **found,
     }
     # Once through JSON, so that a manifest just made and one just read are of the same types.
     content = json.loads(json.dumps(content, allow_nan=False))
     return content | {"digest": digest_of(content)}
+
+
+def configuration_of(result: BacktestResult, quantity: float) -> dict[str, Any]:
+    """The settings of one backtest, the fees as resolved."""
+    return {
+        "strategy": {"name": type(result.strategy).__name__, "parameters": result.strategy.to_dict()},
+        "execution": result.execution.to_dict(),
+        "fees": result.fees_schedule.to_dict(),
+        "quantity": quantity,
+        "trade_from": result.trade_from,
+        "seed": None,  # a backtest draws no random numbers
+    }
+
+
+def data_of(candles: Candles, detail: Candles | None, funding: Iterable[tuple[int, float]] | None) -> dict[str, Any]:
+    """The hashes of all data of a run."""
+    settlements = None if funding is None else [(int(time), float(rate)) for time, rate in funding]
+    return {
+        "candles": _described(candles),
+        "detail": None if detail is None else _described(detail),
+        "funding": None
+        if settlements is None
+        else {"fingerprint": _digest(settlements), "settlements": len(settlements)},
+    }
+
+
+def outcome_of(result: BacktestResult) -> dict[str, Any]:
+    """What came out of one backtest: every event, the equity of every bar, the headline."""
+    return {
+        "events": _events(result),
+        "equity": {"bars": result.equity_curve.size, "values": packed(result.equity_curve)},
+        "metrics": {
+            **{name: plain(getattr(result, name)) for name in _HEADLINE},
+            "band": {name: plain(value) for name, value in asdict(result.band).items()},
+        },
+    }
 
 
 def digest_of(manifest: Manifest) -> str:
@@ -226,7 +286,7 @@ def unpacked(text: Any, dtype: str) -> Any:
     except (TypeError, ValueError, binascii.Error, zlib.error) as error:
         raise CheckpointError(
             f"the manifest is damaged: a column of it cannot be unpacked ({error}).",
-            hint="take a copy of it, or run the backtest again.",
+            hint="take a copy of it, or do the run again.",
         ) from error
 
 
@@ -256,16 +316,20 @@ def _events(result: BacktestResult) -> dict[str, Any]:
     found.sort(key=lambda event: (event[1][TIME_OF[event[0]]], event[1]["program_id"], rank[event[0]]))
     return {
         "fields": names,
-        "rows": [[kind, *(_plain(values[name]) for name in names[kind])] for kind, values in found],
+        "rows": [[kind, *(plain(values[name]) for name in names[kind])] for kind, values in found],
     }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A value as JSON has it, to the bit; what is no number is its name."""
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, float) and not np.isfinite(value):
         return str(value)
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
     return value
 
 
@@ -283,12 +347,35 @@ def write_manifest(manifest: Manifest, path: Path) -> Path:
     return write_atomically(path, json.dumps(manifest, allow_nan=False))
 
 
-def find_manifest(run: str | None, home: Path) -> Path:
+def write_beside(manifest: Manifest, report: Mapping[str, Path | None]) -> Path:
+    """Write it beside a report; where it cannot be written, the report is taken away again.
+
+    Args:
+        manifest: Of the run that the report is about.
+        report: The report's files by name, among them `json`; None where one was not wanted.
+
+    Raises:
+        DataError: The file cannot be written.
+    """
+    place = report["json"]
+    assert place is not None
+    try:
+        return write_manifest(manifest, manifest_path(place))
+    except DataError:
+        for written in report.values():
+            if written is not None:
+                with suppress(OSError):
+                    written.unlink()
+        raise
+
+
+def find_manifest(run: str | None, home: Path, kind: str | None = "backtest") -> Path:
     """The manifest that a user means.
 
     Args:
         run: Name of a report, path of a manifest or of a report's JSON or page; None: the newest below the home folder.
         home: The home folder.
+        kind: Of the newest: "backtest", "optimization", "validation", "walk_forward", "run"; None = any.
 
     Raises:
         CheckpointError: There is none.
@@ -296,11 +383,13 @@ def find_manifest(run: str | None, home: Path) -> Path:
     folder = home / "data" / "results"
     known = {path.name.removesuffix(ENDING): path for path in folder.glob(f"*{ENDING}")} if folder.is_dir() else {}
     if run is None:
-        if not known:
-            raise CheckpointError(
-                f"there is no manifest of a run in {folder}.", hint="run barwise backtest first, or choose --home."
-            )
-        return max(known.values(), key=lambda path: (path.stat().st_mtime_ns, path.name))
+        for path in sorted(known.values(), key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True):
+            if kind is None or _kind_of(path) in (kind, None):
+                return path
+        wanted = "run" if kind is None else kind.replace("_", "-")
+        raise CheckpointError(
+            f"there is no manifest of a {wanted} in {folder}.", hint="run barwise backtest first, or choose --home."
+        )
     given = Path(run).expanduser()
     path = given if given.name.endswith(ENDING) else manifest_path(given)
     for candidate in (path, home / path):
@@ -328,7 +417,7 @@ def read_manifest(path: Path) -> Manifest:
         raise CheckpointError(f"{path.name} cannot be read: {error.strerror}.", hint="check the path.") from error
     except ValueError as error:
         raise CheckpointError(
-            f"{path.name} is damaged: it is no JSON ({error}).", hint="take a copy of it, or run the backtest again."
+            f"{path.name} is damaged: it is no JSON ({error}).", hint="take a copy of it, or do the run again."
         ) from error
     found = content.get("schema_version") if isinstance(content, dict) else None
     if isinstance(found, int) and found != SCHEMA_VERSION:
@@ -336,7 +425,13 @@ def read_manifest(path: Path) -> Manifest:
             f"{path.name} has version {found} of the manifest; this barwise reads version {SCHEMA_VERSION}.",
             hint="verify it with the barwise that wrote it.",
         )
-    missing = "schema_version" if found is None else _first_missing(content)
+    kind = str(content.get("kind", "backtest")) if isinstance(content, dict) else "backtest"
+    if found is not None and kind not in _SECTIONS:
+        raise CheckpointError(
+            f"{path.name} is the manifest of a {kind}, which this barwise does not know.",
+            hint=f"it knows {', '.join(_SECTIONS)}; verify it with the barwise that wrote it.",
+        )
+    missing = "schema_version" if found is None else _first_missing(content, _SECTIONS[kind])
     if missing:
         raise CheckpointError(
             f"{path.name} is no manifest of a run: it has no {missing}.",
@@ -346,9 +441,17 @@ def read_manifest(path: Path) -> Manifest:
     return checked
 
 
-def _first_missing(content: Mapping[str, Any]) -> str:
+def _kind_of(path: Path) -> str | None:
+    """Of which kind a manifest is; None where it cannot be read."""
+    try:
+        return str(read_manifest(path)["kind"])
+    except (CheckpointError, KeyError):
+        return None
+
+
+def _first_missing(content: Mapping[str, Any], sections: Mapping[str, tuple[str, ...]]) -> str:
     """The first part that a manifest needs and this one has not; "" where all are there."""
-    for section, names in _SECTIONS.items():
+    for section, names in sections.items():
         part = content.get(section)
         if not isinstance(part, dict):
             return section

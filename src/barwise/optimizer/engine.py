@@ -155,11 +155,12 @@ class OptimizationEngine:
         trade_from: int | None = None,
         check_lookahead: bool = True,
         on_progress: Callable[[Progress], None] | None = None,
+        run: str | None = None,
     ) -> None:
         self.config = _checked_config(opt_config)
         self.sampler = canonical_name(self.config.optuna_sampler)
         self.objective = Objective.of(self.config.objective, self.config.min_trades, self.config.max_drawdown)
-        self.run = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+        self.run = run or f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
         self._on_progress = on_progress
         self._ledger = Ledger(self.config.storage or home_folder() / "data" / "ledger.sqlite")
         config = self.config
@@ -168,18 +169,18 @@ class OptimizationEngine:
             if config.backend in ("processes", "ray")
             else None
         )
-        self._sweeper = Sweeper(
+        self.sweeper = Sweeper(
             candles, checked_strategy(base_config), order_qty, execution=execution, detail=detail, funding=funding,
             trade_from=trade_from, exchange=exchange, symbol=symbol, timeframe=timeframe, workers=config.workers,
             check_lookahead=check_lookahead, backend=self._backend, on_gpu=config.backend == "cuda",
         )  # fmt: skip
-        self._evaluator = evaluator_of(self._sweeper, config, self._ledger)
+        self._evaluator = evaluator_of(self.sweeper, config, self._ledger)
         self.stages: list[StageResult] = []
 
     @property
     def candles(self) -> Candles:
         """What is searched on."""
-        return self._sweeper.candles
+        return self.sweeper.candles
 
     def optimize_stage_7_1(self) -> StageResult:
         """Search the integer parameters; see `optimize`."""
@@ -199,7 +200,7 @@ class OptimizationEngine:
 
     def get_final_config(self) -> Strategy:
         """The best strategy so far: the one the next stage starts from."""
-        return self.stages[-1].config if self.stages else self._sweeper.strategy
+        return self.stages[-1].config if self.stages else self.sweeper.strategy
 
     def optimize(self, stage: Stage) -> StageResult:
         """Run one stage, from the best strategy so far.
@@ -216,6 +217,10 @@ class OptimizationEngine:
         )
         return stages[-1]
 
+    def take(self, stage: StageResult) -> None:
+        """Go on from a stage that was run before, by an engine of the same arguments."""
+        self.stages.append(stage)
+
     def result(self) -> OptimizationResult:
         """Everything so far, with the chosen strategy replayed by a plain backtest and its neighbourhood measured.
 
@@ -228,7 +233,7 @@ class OptimizationEngine:
                 hint="call optimize_stage_7_1() or another stage first.",
             )
         started = perf_counter()
-        best = replay(self._sweeper, self.get_final_config())
+        best = replay(self.sweeper, self.get_final_config())
         plateau = self._plateau()
         n_trials = self._ledger.trials(DataSet.of(self.candles))
         years = len(self.candles) / self.candles.timeframe.bars_per_year(self.candles.calendar)
@@ -236,7 +241,7 @@ class OptimizationEngine:
             run=self.run,
             candles=self.candles,
             stages=tuple(self.stages),
-            baseline=replay(self._sweeper, self._sweeper.strategy),
+            baseline=replay(self.sweeper, self.sweeper.strategy),
             best=best,
             strategy=self.get_final_config(),
             plateau=plateau,

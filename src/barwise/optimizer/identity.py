@@ -25,6 +25,8 @@ from barwise.optimizer.space import Space
 from barwise.result import BacktestResult
 from barwise.strategy.base import Strategy
 
+_MANUAL = "manual"
+
 
 def context_of(
     candles: Candles, strategy: Strategy, execution: ExecutionConfig, fees: FeeSchedule, quantity: float,
@@ -64,14 +66,23 @@ def context_of(
 
 
 def record_run(
-    ledger: Ledger, result: BacktestResult, quantity: float, *, detail: Candles | None = None, funding: Any = None
+    ledger: Ledger,
+    result: BacktestResult,
+    quantity: float,
+    *,
+    detail: Candles | None = None,
+    funding: Any = None,
+    run: str | None = None,
 ) -> None:
     """Put a backtest that somebody ran by hand on record: a look at the data is a trial, whoever takes it.
 
     Args:
         quantity: Of every order, as asked for.
         detail, funding: As they were given to the backtest; one with a `trade_from` of its own is not for here.
+        run: Id of a run that may be gone on with, which is recorded once; by default a new one.
     """
+    if run is not None and (ledger.frame(DataSet.of(result.candles), run)["stage"] == _MANUAL).any():
+        return
     strategy, values = result.strategy, ParameterValues(result.strategy)
     context = context_of(
         result.candles, strategy, result.execution, result.fees_schedule, quantity, detail, funding, None
@@ -87,8 +98,8 @@ def record_run(
         {name: np.array([getattr(result, name)]) for name in RECORDED_METRICS},
         np.array([result.sharpe_ratio]),
     )
-    run = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-manual"
-    ledger.record(context, Origin(run, "manual", "none", None, "sharpe_ratio"), rows)
+    run = run or f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{_MANUAL}"
+    ledger.record(context, Origin(run, _MANUAL, "none", None, "sharpe_ratio"), rows)
 
 
 class ParameterValues:

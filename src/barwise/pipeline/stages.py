@@ -10,14 +10,13 @@ reads nothing but its arguments, so its output can be stored under a key made of
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from time import perf_counter
 from typing import Any, TypeVar
 
-from barwise.config import ExecutionConfig
+from barwise.config import ExecutionConfig, MarketChoice
 from barwise.costs import FeeSchedule, fee_schedule
 from barwise.data.candles import SYNTHETIC_EXCHANGE, Candles
 from barwise.data.columns import Instant
@@ -31,7 +30,6 @@ from barwise.manifest import Origin, describe_run, manifest_path, portable, stra
 from barwise.optimizer.identity import record_run
 from barwise.optimizer.ledger import DataSet, Ledger
 from barwise.report import ReportFiles, write_report
-from barwise.report.findings import StageDone
 from barwise.result import BacktestResult
 from barwise.strategy.base import Strategy
 from barwise.strategy.ema_rsi_atr import EmaRsiAtr
@@ -39,14 +37,6 @@ from barwise.timeframe import Timeframe, calendar_of
 
 logger = logging.getLogger(__name__)
 
-NOT_IN_THIS_JOB = {
-    "1": "credentials",
-    "2": "connectivity",
-    "6": "hardware profile",
-    "7": "optimization",
-    "8": "walk-forward and verdict",
-    "10": "dashboard",
-}
 _DEFAULT_TIMEFRAME = "1H"
 # Fractions of a coin are ordinary, fractions of a share do not exist.
 _DEFAULT_QUANTITY = 0.1
@@ -68,6 +58,7 @@ class RunSettings:
         detail: Timeframe of finer candles of the same market, or None.
         detail_file: Those finer candles as a file.
         funding_file: Funding settlements of a perpetual.
+        markets: Several markets instead of the one above; see `each_market`.
         strategy: The class to run.
         values: Strategy parameters and execution settings by name, as text.
         check_lookahead: Make sure that the strategy does not look ahead.
@@ -83,6 +74,7 @@ class RunSettings:
     detail: str | None = None
     detail_file: Path | None = None
     funding_file: Path | None = None
+    markets: tuple[MarketChoice, ...] = ()
     strategy: type[Strategy] = EmaRsiAtr
     values: Mapping[str, str] = field(default_factory=dict)
     check_lookahead: bool = True
@@ -140,60 +132,30 @@ class Inputs:
     funding: list[tuple[int, float]] | None
 
 
-@dataclass(frozen=True, eq=False)
-class MainJob:
-    """What the main job leaves.
-
-    Attributes:
-        result: Of the baseline.
-        files: Its report.
-        stages: What it went through.
-        n_trials: Distinct configurations on record for the candles; None where the ledger cannot be read.
-    """
-
-    result: BacktestResult
-    files: ReportFiles
-    stages: tuple[StageDone, ...]
-    n_trials: int | None
-
-
-def run_main_job(settings: RunSettings, home: Path, emit: Callable[[StageDone], None]) -> MainJob:
-    """All stages of this release, one after the other.
-
-    Args:
-        settings: What the user asked for; nothing at all means the SAMPLE market.
-        home: Where the files go.
-        emit: Told about each stage as soon as it is done.
+def each_market(settings: RunSettings) -> tuple[RunSettings, ...]:
+    """The settings of each market by itself; one that says nothing about a thing has what was said for all.
 
     Raises:
-        ConfigError, DataError, BacktestError: As the stages raise them.
+        ConfigError: The same market is named twice, or finer candles or funding are given as one file for several.
     """
-    done: list[StageDone] = []
-
-    def stage(number: str, name: str, work: Callable[[], T], describe: Callable[[T], str]) -> T:
-        began = perf_counter()
-        output = work()
-        done.append(StageDone(number, name, describe(output), perf_counter() - began))
-        emit(done[-1])
-        return output
-
-    market = stage("3", "input", lambda: choose_market(settings), str)
-    rules = stage("4", "strategy", lambda: choose_rules(settings), describe_rules)
-    inputs = stage("5", "candles", lambda: fetch_inputs(settings, market), describe_inputs)
-    result = stage(
-        "5",
-        "baseline",
-        lambda: run_baseline(inputs, rules, market.quantity, check_lookahead=settings.check_lookahead),
-        describe_result,
-    )
-    n_trials = put_on_record(result, inputs, market.quantity, home)
-    files = stage(
-        "9",
-        "report",
-        lambda: write_run(result, settings, market, inputs, home, n_trials),
-        lambda files: str(files.html.name),
-    )
-    return MainJob(result, files, tuple(done), n_trials)
+    if not settings.markets:
+        return (settings,)
+    for name, file in (("detail_file", settings.detail_file), ("funding_file", settings.funding_file)):
+        if file is not None and len(settings.markets) > 1:
+            raise ConfigError(f"{name} {file.name} belongs to one market; there are several.", hint="run it alone.")
+    found = []
+    for choice in settings.markets:
+        given = {name: value for name, value in choice.to_dict().items() if value is not None}
+        if "file" in given:
+            given["candle_file"] = Path(given.pop("file"))
+        elif choice.symbol is not None or choice.exchange is not None:
+            given["candle_file"] = None  # a file of another market is none of this one
+        found.append(replace(settings, markets=(), **given))
+    names = [str(choose_market(one)) for one in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"the market {name} is named twice.", hint="name every market once.")
+    return tuple(found)
 
 
 def choose_market(settings: RunSettings) -> Market:
@@ -361,17 +323,29 @@ def run_baseline(inputs: Inputs, rules: Rules, quantity: float, *, check_lookahe
     )
 
 
-def put_on_record(result: BacktestResult, inputs: Inputs, quantity: float, home: Path) -> int | None:
+def put_on_record(
+    result: BacktestResult,
+    inputs: Inputs,
+    quantity: float,
+    home: Path,
+    *,
+    run: str | None = None,
+    storage: str | None = None,
+) -> int | None:
     """Write a backtest into the trial ledger: a look at the data counts, whoever takes it.
 
     A ledger that cannot be written does not undo the backtest; it is a warning, because the count is then too low.
+
+    Args:
+        run: Id of a run that may be gone on with, which is recorded once; by default a new one.
+        storage: Another ledger than the home folder's.
 
     Returns:
         Distinct configurations on record for these candles, this one included; None where that is not known.
     """
     try:
-        with Ledger(home / "data" / "ledger.sqlite") as ledger:
-            record_run(ledger, result, quantity, detail=inputs.detail, funding=inputs.funding)
+        with Ledger(storage or home / "data" / "ledger.sqlite") as ledger:
+            record_run(ledger, result, quantity, detail=inputs.detail, funding=inputs.funding, run=run)
             return ledger.trials(DataSet.of(result.candles))
     except CheckpointError as error:
         logger.warning("this backtest is not on record in the trial ledger: %s", error.message)

@@ -340,7 +340,10 @@ def _selection(report: "ValidationReport", charts: ValidationCharts) -> list[Mar
             f" Hansen's test of the {found.spa.models:,} trials that were fixed beforehand: p = "
             f"{number(found.spa.p_consistent, 3)}; White's reality check: {number(found.spa.reality_check, 3)}."
         )
-    return [*parts, element("p", text)]
+    parts.append(element("p", text))
+    if charts.cross_validated is not None:
+        parts.append(_figure(charts.cross_validated, "low"))
+    return parts
 
 
 def _median(values: Any) -> float:

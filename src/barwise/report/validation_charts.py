@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from barwise.core.layout import FloatArray
 from barwise.errors import ConfigError
 from barwise.optimizer.objective import Objective
 from barwise.report.charts import Chart, Trace, compact, evenly, extremes, time_axis
@@ -209,7 +210,8 @@ def window_chart(walked: "WalkForwardResult") -> Chart:
     scored = walked.scored
     inside, outside = ([_sharpe(window, part) for window in scored] for part in ("in_sample", "out_of_sample"))
     if scored:
-        mean = [number(float(np.mean([v for v in values if v is not None]))) for values in (inside, outside)]
+        known = [[value for value in values if value is not None] for values in (inside, outside)]
+        mean = [number(float(np.mean(values)) if values else None) for values in known]
         title = f"From {mean[0]} in-sample to {mean[1]} out-of-sample, in the mean of {counted(len(scored), 'window')}"
     else:
         title = "No window has enough trades to be scored"
@@ -381,6 +383,51 @@ def degradation_chart(found: "PBO", bars_per_year: float) -> Chart:
     return Chart("degradation", title, note.strip(), data, layout)
 
 
+def path_chart(sharpes: FloatArray) -> Chart | None:
+    """The Sharpe ratio of each cross-validated path, with 0 and their median; None where no path traded.
+
+    Args:
+        sharpes: Annual, one of each path.
+    """
+    if not sharpes.any():
+        return None
+    middle = float(np.median(sharpes))
+    low, high = min(0.0, float(sharpes.min())), max(0.0, float(sharpes.max()))
+    room = 0.08 * (high - low)
+    numbers = np.arange(1, len(sharpes) + 1)
+    data: list[Trace] = [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": name,
+            "x": compact(sharpes[rows].tolist()),
+            "y": numbers[rows].tolist(),
+            "marker": {"color": color, "size": 11},
+            "hovertemplate": "path %{y}: %{x:.2f}<extra></extra>",
+        }
+        for name, color, rows in (("0 or less", "@loss", sharpes <= 0.0), ("above 0", "@gain", sharpes > 0.0))
+        if rows.any()
+    ]
+    layout: dict[str, Any] = {
+        "showlegend": True,
+        "xaxis": {"title": {"text": "Sharpe ratio, annual"}, "range": compact((low - room, high + room))},
+        # Path 1 at the top, as in a list, and half a row of room above and below.
+        "yaxis": {
+            "title": {"text": "path"}, "tickvals": numbers.tolist(), "range": [len(sharpes) + 0.7, 0.3],
+        },
+        "shapes": [_line(0.0, "@ink", width=1), _line(middle, "@outside", dash="dash")],
+        "annotations": [_label(middle, f"median: {number(middle)}", left=2.0 * middle > low + high)],
+    }  # fmt: skip
+    paths = counted(len(sharpes), "cross-validated path")
+    title = f"In {int((sharpes > 0.0).sum())} of {paths} the Sharpe ratio is above 0; its median is {number(middle)}"
+    note = (
+        "Each path is the whole span, put together from test parts; in each, the configuration with the best Sharpe "
+        "ratio of the training parts was traded. Dots on both sides of 0 say that what is chosen depends on where one "
+        "looks."
+    )
+    return Chart("cross-validated", title, note, data, layout)
+
+
 # -- Monte Carlo -------------------------------------------------------------------------------------------------------
 
 
@@ -478,11 +525,13 @@ class ValidationCharts:
     degradation: Chart | None
     fan: Chart | None
     drawdowns: Chart | None
+    cross_validated: Chart | None = None
 
     def all(self) -> list[Chart]:
         """In the order of the page."""
         walk = [] if self.walk is None else self.walk.all()
-        found = [self.luck, self.permutation, *walk, self.logits, self.degradation, self.fan, self.drawdowns]
+        search = [self.logits, self.degradation, self.cross_validated]
+        found = [self.luck, self.permutation, *walk, *search, self.fan, self.drawdowns]
         return [chart for chart in found if chart is not None]
 
 
@@ -502,4 +551,5 @@ def validation_charts(report: "ValidationReport") -> ValidationCharts:
         degradation=None if pbo is None else degradation_chart(pbo, candles.timeframe.bars_per_year(candles.calendar)),
         fan=None if report.paths is None or walked is None else fan_chart(report.paths, walked),
         drawdowns=None if report.reshuffled is None else drawdown_chart(report.reshuffled),
+        cross_validated=path_chart(report.selection.path_sharpes),
     )

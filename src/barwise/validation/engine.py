@@ -11,10 +11,10 @@ import math
 import secrets
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -56,7 +56,7 @@ from barwise.stats.sharpe import (
 from barwise.strategy.base import Strategy
 from barwise.sweeping import Sweeper
 from barwise.timeframe import Timeframe
-from barwise.validation.permutation import PermutationTest, checked_permutations, permutation_test
+from barwise.validation.permutation import Journal, PermutationTest, checked_permutations, permutation_test
 from barwise.validation.selection import Selection, judge_selection
 from barwise.validation.stress import JITTERS, Jitter, Scenario, jittered, pieces_of, stressed
 from barwise.validation.verdict import Evidence, Verdict, decide
@@ -75,6 +75,32 @@ _MISSED = 0.05
 _WORTH_PROCESSES = 30
 
 OnStep = Callable[[str, int, int], None]
+T = TypeVar("T")
+
+
+class Steps(Protocol):
+    """Keeps what the steps of a procedure found, so that one that was ended goes on where it was."""
+
+    def found(self, step: str, work: Callable[[], T], sweeper: Sweeper) -> tuple[T, float]:
+        """What a step finds and how many seconds that took: from before where it is kept, else by doing it now.
+
+        Args:
+            step: Its name.
+            work: Does it.
+            sweeper: The market that its findings belong to.
+        """
+
+    def journal(self, step: str) -> Journal | None:
+        """Where the numbers of a long step are kept one by one; None = nowhere."""
+
+
+class _NothingKept:
+    def found(self, step: str, work: Callable[[], T], sweeper: Sweeper) -> tuple[T, float]:
+        started = perf_counter()
+        return work(), perf_counter() - started
+
+    def journal(self, step: str) -> Journal | None:
+        return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,6 +232,8 @@ def validate(
     timeframe: "str | Timeframe | None" = None,
     check_lookahead: bool = True,
     on_step: OnStep | None = None,
+    run: str | None = None,
+    steps: Steps | None = None,
 ) -> ValidationReport:
     """Search a strategy's parameters and judge what was found.
 
@@ -215,6 +243,8 @@ def validate(
         windows: Of the walk-forward.
         permutations: Shuffled markets, at most; None = by profile 39, 99, 199; 0 = none, and no verdict above UNPROVEN.
         on_step: Told (step, done, total) as the work goes on.
+        run: Id of the run in the ledger; by default a new one.
+        steps: Keeps finished steps; by default nothing is kept, and the work begins anew.
         candles, strategy, qty, execution, detail, funding, exchange, symbol, timeframe, check_lookahead: As in
             `backtest`.
 
@@ -248,7 +278,10 @@ def validate(
         backend = _backend(search, permutations, sweeper.threads)
         if backend is not None:
             until_done.enter_context(backend)
-        procedure = _Procedure(sweeper, search, windows, ledger, backend, on_step, notes)
+        procedure = _Procedure(
+            sweeper, search, windows, ledger, backend, on_step, notes,
+            run or f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}", steps or _NothingKept(),
+        )  # fmt: skip
         return procedure.run(permutations, storage)
 
 
@@ -273,6 +306,12 @@ def judge_backtest(result: BacktestResult, n_trials: int = 1) -> Verdict:
     return decide(Evidence(**_known_of(result, max(1, n_trials))))
 
 
+def rejudged(report: ValidationReport, n_trials: int) -> Verdict:
+    """The verdict on the same findings, had there been so many distinct configurations on record."""
+    known = _known_of(report.best, n_trials, report.selection.sharpe_variance)
+    return decide(replace(report.decision.evidence, **known))
+
+
 def _backend(search: OptimizationConfig, permutations: int, threads: int) -> Backend | None:
     if search.backend in ("processes", "ray"):
         return open_backend(search.backend, search.workers, search.address)
@@ -286,27 +325,29 @@ class _Procedure:
 
     def __init__(
         self, sweeper: Sweeper, search: OptimizationConfig, windows: WalkForwardConfig,
-        ledger: Ledger, backend: Backend | None, on_step: OnStep | None, notes: list[str],
+        ledger: Ledger, backend: Backend | None, on_step: OnStep | None, notes: list[str], run: str, steps: Steps,
     ) -> None:  # fmt: skip
         self._sweeper, self._search, self._windows = sweeper, search, windows
         self._ledger, self._backend = ledger, backend
         self._tell = on_step if on_step is not None else _silent
         self._seconds: dict[str, float] = {}
         self._notes = notes
-        self.name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+        self._steps = steps
+        self.name = run
 
     def run(self, permutations: int, storage: Any) -> ValidationReport:
         sweeper, search = self._sweeper, self._search
         stages = self._timed("search", self._searched)
         best = replay(sweeper, stages[-1].config)
-        walked = self._timed("walk-forward", lambda: self._walked(storage))
+        walked, no_walk = self._timed("walk-forward", lambda: self._walked(storage))
         permutation = None
         if permutations:
             permutation = self._timed("permutations", lambda: self._permuted(permutations))
         selection = self._timed("selection", lambda: judge_selection(sweeper, stages, search.seed))
         pieces = [] if walked is None else pieces_of(walked)
         scenarios = self._timed("stress", lambda: stressed(sweeper, pieces)) if pieces else []
-        jitters = self._timed("jitter", lambda: self._jittered(best.strategy))
+        jitters, no_jitter = self._timed("jitter", lambda: self._jittered(best.strategy))
+        self._notes += no_walk + no_jitter
         n_trials = self._ledger.trials(DataSet.of(sweeper.candles))
         known = _known_of(best, n_trials, selection.sharpe_variance)
         if _is_autocorrelated(best):
@@ -360,29 +401,30 @@ class _Procedure:
             lambda done: self._tell("search", done, len(STAGES)),
         )  # fmt: skip
 
-    def _walked(self, storage: Any) -> WalkForwardResult | None:
+    def _walked(self, storage: Any) -> tuple[WalkForwardResult | None, list[str]]:
         try:
-            return walk(
+            walked = walk(
                 self._sweeper, self._sweeper.strategy, self._windows, self._search, run=self.name, storage=storage,
                 backend=self._backend, on_window=lambda window, total: self._tell("walk-forward", window.number, total),
             )  # fmt: skip
         except DataError as error:
-            self._notes.append(f"no walk-forward: {error.message}")
-            return None
+            return None, [f"no walk-forward: {error.message}"]
+        return walked, []
 
     def _permuted(self, permutations: int) -> PermutationTest:
         return permutation_test(
             self._sweeper, self._sweeper.strategy, self._search, permutations, backend=self._backend,
             on_permutation=lambda done, _, total: self._tell("permutations", done, total),
+            journal=self._steps.journal("permutations"),
         )  # fmt: skip
 
-    def _jittered(self, strategy: Strategy) -> list[Jitter]:
+    def _jittered(self, strategy: Strategy) -> tuple[list[Jitter], list[str]]:
         search = self._search
         try:
-            return [jittered(self._sweeper, strategy, share, search.seed, search.fixed) for share in JITTERS]
+            found = [jittered(self._sweeper, strategy, share, search.seed, search.fixed) for share in JITTERS]
         except DataError as error:
-            self._notes.append(f"no neighbourhood: {error.message}")
-            return []
+            return [], [f"no neighbourhood: {error.message}"]
+        return found, []
 
     def _resampled(
         self, best: BacktestResult, walked: WalkForwardResult | None
@@ -412,10 +454,8 @@ class _Procedure:
         return reshuffled, paths, missed, intervals
 
     def _timed(self, step: str, work: Callable[[], Any]) -> Any:
-        started = perf_counter()
         self._tell(step, 0, 1)
-        found = work()
-        self._seconds[step] = perf_counter() - started
+        found, self._seconds[step] = self._steps.found(step, work, self._sweeper)
         return found
 
 

@@ -7,11 +7,12 @@ alike they are, how the search adapted, how fat the tails are or what the costs 
 searches too. The p-value is exact where bars are exchangeable (Masters 2018; Besag & Clifford 1991 for the early stop).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -75,6 +76,17 @@ class PermutationTest:
         }
 
 
+class Journal(Protocol):
+    """Keeps the nulls one by one, so that a test that was ended goes on after the last of them."""
+
+    @property
+    def values(self) -> Sequence[float]:
+        """Those that are there, in order."""
+
+    def append(self, value: float) -> None:
+        """Keep one more."""
+
+
 class _Market(NamedTuple):
     """What a worker needs to search a shuffled market."""
 
@@ -93,6 +105,7 @@ def permutation_test(
     *,
     backend: Backend | None = None,
     on_permutation: Callable[[int, int, int], None] | None = None,
+    journal: Journal | None = None,
 ) -> PermutationTest:
     """Test a search against shuffled markets.
 
@@ -105,6 +118,7 @@ def permutation_test(
         permutations: Shuffled markets, at most; the smallest p-value is 1 / (permutations + 1).
         backend: Workers that search markets side by side.
         on_permutation: Told after each: how many are done, how many were as good as the real one, how many are planned.
+        journal: Keeps the nulls of this very test; those it has are not searched again.
 
     Raises:
         ConfigError: Fewer than 19 permutations, which cannot show a p-value of 5 %, or several objectives.
@@ -115,17 +129,19 @@ def permutation_test(
     started = perf_counter()
     market = _Market(sweeper.candles, strategy, sweeper.quantity, sweeper.execution, search)
     real = best_found(market, sweeper.threads)
-    tasks = range(1, permutations + 1)
-    if backend is None:
-        found = map(partial(_best_of_shuffled, market), tasks)
-    else:
-        found = backend.map(_best_of_shuffled, backend.share(market), tasks)  # type: ignore[assignment]
+    known = [] if journal is None else list(journal.values)[:permutations]
+    tasks = range(1 + len(known), permutations + 1)
+    found: Iterator[float] = map(partial(_best_of_shuffled, market), tasks)
+    if backend is not None:
+        found = backend.map(_best_of_shuffled, backend.share(market), tasks)
     enough = max(1, round(_ENOUGH * (permutations + 1)))
     nulls: list[float] = []
     beaten = 0
-    for value in found:
+    for value in chain(known, found):
         nulls.append(value)
         beaten += value >= real
+        if journal is not None and len(nulls) > len(known):
+            journal.append(value)
         if on_permutation is not None:
             on_permutation(len(nulls), beaten, permutations)
         if beaten >= enough:
