@@ -178,7 +178,7 @@ def test_after_thirty_kills_the_report_is_that_of_a_run_that_nobody_disturbed(
     # What this computer is takes longer to find out than all the rest, and is not what is tested here.
     (home / "data").mkdir(parents=True)
     shutil.copy(calm / "data" / "hardware_profile.json", home / "data")
-    killed: Counter[str] = Counter()
+    killed: Counter[int] = Counter()  # by the number of finished stages and steps
     for _ in range(KILLS):
         before, patience = kept(home), random.uniform(0.3, 4.0)
         process = started(run_it, home)
@@ -189,11 +189,10 @@ def test_after_thirty_kills_the_report_is_that_of_a_run_that_nobody_disturbed(
         time.sleep(random.exponential(0.05))
         if process.is_alive():
             process.kill()
-            stages = [path.name.partition("-")[0] for path in (home / "data" / "checkpoints").glob("*.checkpoint")]
-            killed[max(stages, default="before")] += 1
+            killed[len(list((home / "data" / "checkpoints").glob("*.checkpoint")))] += 1
         process.join()
     assert sum(killed.values()) >= 25, killed
-    assert len(killed) >= 3, f"the kills were not spread over the stages: {killed}"
+    assert len(killed) >= 6, f"the kills were not spread over the stages: {killed}"
     assert job(home) == 0
     assert_same(home, calm)
     assert temporaries(home) == []

@@ -414,6 +414,7 @@ class TestUnknownValues:
             "Basic settings, Bearer of news, a token of trust, tokens 5 of 7",
             "missing: ('BINANCE_API_KEY', 'BINANCE_API_SECRET')",
             "DELTA_API_KEY is not set; candles need no key.",
+            "--request-token is ZERODHA's.",
             "keys=3 monkey=4 design=5 signal=long opinion: 7 spinning=1",
             "the key is a pair (EMA, RSI); 50%25 off",
         ],

@@ -82,8 +82,8 @@ _PATTERNS: Final = (
         ),
         rf"\1{_HIDDEN}",
     ),
-    # --request-token abc on a command line
-    (re.compile(rf"((?<![\w-])--[\w-]*{_TELLING}\s+)(?!-)\S+", re.IGNORECASE), rf"\1{_HIDDEN}"),
+    # --request-token abc123de on a command line; words of a sentence about the option stay
+    (re.compile(rf"((?<![\w-])--[\w-]*{_TELLING}\s+)(?=\S*\d)[^\s-]\S{{7,}}", re.IGNORECASE), rf"\1{_HIDDEN}"),
     # https://name:password@host; a port is no password
     (re.compile(r"(://)[^/\s:@\"']{0,200}:(?!\d{1,5}(?:[/?#,;)\]}]|$))[^\s\"'<>]*@"), rf"\1{_HIDDEN}@"),
     # Values that tell by themselves: of an Authorization header, and a JSON web token

@@ -21,6 +21,8 @@ from barwise.errors import BacktestError, DataError
 from barwise.manifest import describe_job, describe_run, manifest_path, write_manifest
 from barwise.obs import correlated
 from barwise.optimizer.engine import OptimizationEngine, OptimizationResult
+from barwise.optimizer.identity import record_run
+from barwise.optimizer.ledger import DataSet, Ledger
 from barwise.optimizer.objective import Objective
 from barwise.optimizer.search import Progress
 from barwise.optimizer.space import STAGES, Stage
@@ -33,7 +35,6 @@ from barwise.pipeline.stages import (
     RunSettings,
     describe_result,
     origin_of,
-    put_on_record,
     run_baseline,
 )
 from barwise.pipeline.view import Tick, View
@@ -160,9 +161,12 @@ class MarketRun:
             )
         baseline = self._stage("5", "baseline", None, sweeper, self._baseline, describe_result)
         self._trail.add(backtest_events("baseline", baseline))
-        n_trials = put_on_record(
-            baseline, inputs, task.market.quantity, self._home, run=task.name, storage=task.search.storage
-        )
+        # A look at the data counts. Unlike a single backtest's, this ledger is needed by what follows.
+        with Ledger(task.search.storage or self._home / "data" / "ledger.sqlite") as ledger:
+            record_run(
+                ledger, baseline, task.market.quantity, detail=inputs.detail, funding=inputs.funding, run=task.name
+            )
+            n_trials = ledger.trials(DataSet.of(candles))
         optimization = self._optimization(sweeper)
         validation = self._validation(sweeper)
         if optimization is not None:

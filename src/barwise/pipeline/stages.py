@@ -323,29 +323,17 @@ def run_baseline(inputs: Inputs, rules: Rules, quantity: float, *, check_lookahe
     )
 
 
-def put_on_record(
-    result: BacktestResult,
-    inputs: Inputs,
-    quantity: float,
-    home: Path,
-    *,
-    run: str | None = None,
-    storage: str | None = None,
-) -> int | None:
+def put_on_record(result: BacktestResult, inputs: Inputs, quantity: float, home: Path) -> int | None:
     """Write a backtest into the trial ledger: a look at the data counts, whoever takes it.
 
     A ledger that cannot be written does not undo the backtest; it is a warning, because the count is then too low.
-
-    Args:
-        run: Id of a run that may be gone on with, which is recorded once; by default a new one.
-        storage: Another ledger than the home folder's.
 
     Returns:
         Distinct configurations on record for these candles, this one included; None where that is not known.
     """
     try:
-        with Ledger(storage or home / "data" / "ledger.sqlite") as ledger:
-            record_run(ledger, result, quantity, detail=inputs.detail, funding=inputs.funding, run=run)
+        with Ledger(home / "data" / "ledger.sqlite") as ledger:
+            record_run(ledger, result, quantity, detail=inputs.detail, funding=inputs.funding)
             return ledger.trials(DataSet.of(result.candles))
     except CheckpointError as error:
         logger.warning("this backtest is not on record in the trial ledger: %s", error.message)
