@@ -176,7 +176,12 @@ class TestRepository:
 
 
 # Where the name that is imported is not the one that is installed.
-_DISTRIBUTIONS = {"dotenv": "python-dotenv", "pydantic_core": "pydantic", "skopt": "scikit-optimize"}
+_DISTRIBUTIONS = {
+    "dotenv": "python-dotenv",
+    "flask_cors": "flask-cors",
+    "pydantic_core": "pydantic",
+    "skopt": "scikit-optimize",
+}
 
 
 def pins(lock: str) -> set[str]:
