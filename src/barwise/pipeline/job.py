@@ -14,7 +14,7 @@ The first six are done for all markets at once; then one market after the other 
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -55,6 +55,7 @@ from barwise.pipeline.view import PlannedStage, View
 from barwise.report.findings import RunFindings, StageDone
 from barwise.report.multi_files import MultiFiles, write_multi
 from barwise.report.run_files import RunFiles
+from barwise.report.text import counted
 from barwise.stats.sharpe import expected_maximum
 from barwise.trail import ENDING
 from barwise.validation.engine import PERMUTATIONS
@@ -66,6 +67,8 @@ T = TypeVar("T")
 
 # Timing the computer for its own sake takes longer; for a plan this much is exact enough.
 _MEASURE_SECONDS = 4.0
+# Rendering takes about that long, whatever there is to show.
+_REPORT_SECONDS = 1.0
 # Checkpoints of other runs are thrown away, the least recently used first, above this.
 _MOST_CHECKPOINTS = 2_000_000_000
 
@@ -159,7 +162,7 @@ class _Job:
         several = len(markets) > 1
         tasks = []
         for settings, market in zip(chosen, markets, strict=True):
-            label = str(replace(market, start=None, end=None)).partition(",")[0] if several else ""
+            label = _label(market) if several else ""
             inputs = self._stage("5", "candles", partial(fetch_inputs, settings, market), describe_inputs, label)
             if not inputs.candles.exchange and rules.execution.fees is None and rules.execution.taker_fee is None:
                 view.finding("These candles name no exchange, so no fees are charged; --exchange or taker_fee does.")
@@ -252,8 +255,8 @@ class _Job:
         years = bars / candles.timeframe.bars_per_year(candles.calendar)
         luck = expected_maximum(max(2, sum(counts))) / years**0.5
         texts = {
-            "walk-forward": f"{windows} windows, each searched anew",
-            "permutations": f"at most {task.permutations} shuffled markets, each searched",
+            "walk-forward": f"{counted(windows, 'window')}, each searched anew",
+            "permutations": f"at most {counted(task.permutations, 'shuffled market')}, each searched",
             "others": f"overfitting; by luck alone the best of {sum(counts):,} trials has a Sharpe ratio of {luck:.2f}",
         }
         names = {"walk-forward": "walk-forward", "permutations": "shuffled", "others": "verdict"}
@@ -266,7 +269,9 @@ class _Job:
             if step != "permutations" or task.permutations
         ]  # fmt: skip
         plan.append(
-            PlannedStage("9", "report", "everything side by side", None, reason="is always written", market=task.label)
+            PlannedStage(
+                "9", "report", "everything side by side", _REPORT_SECONDS, reason="is always written", market=task.label
+            )
         )
         return plan
 
@@ -313,6 +318,12 @@ def _estimated(profile: HardwareProfile, search: OptimizationConfig, bars: int) 
         return estimate_of(profile, search, bars=bars).seconds
     except ConfigError:
         return None
+
+
+def _label(market: Market) -> str:
+    """What people call one of several markets."""
+    names = " ".join(str(word) for word in (market.exchange, market.symbol, market.timeframe) if word)
+    return names if market.symbol or market.candle_file is None else f"{names} {market.candle_file.name}".strip()
 
 
 def _windows_of(task: Task) -> int:

@@ -19,6 +19,7 @@ from barwise.report.charts import Chart
 from barwise.report.files import file_name, versions, write_together
 from barwise.report.markup import Child, Markup, element, joined
 from barwise.report.optimization_charts import ROLES
+from barwise.report.overfitting import overfitting_document
 from barwise.report.page import NO_SCRIPT, document, figure_block, section
 from barwise.report.sections import card
 from barwise.report.text import NOT_AVAILABLE, counted, day, moment, money, number, percent, price, words
@@ -580,6 +581,10 @@ class ValidationFiles:
 def validation_document(report: "ValidationReport", look_ahead: "LookAheadReport | None" = None) -> dict[str, Any]:
     """The verdict as plain JSON types; what is infinite or undefined is None."""
     content = report.to_dict() | {"look_ahead": None if look_ahead is None else look_ahead.to_dict()}
+    pbo, candles = report.selection.pbo, report.candles
+    content["overfitting"] = (
+        None if pbo is None else overfitting_document(pbo, candles.timeframe.bars_per_year(candles.calendar))
+    )
     rates = error_rates()
     content["error_rates"] = None if rates is None else rates.to_dict()
     cleaned: dict[str, Any] = finite(content)

@@ -1,0 +1,205 @@
+// The frame of the page: which view stands for which address, the keys that work everywhere, and the theme.
+//
+// A view is a module with `async show(root, params, context)`: it fills `root` and returns when there is something to
+// see. `context` = {signal: aborted when the view is left, navigate(hash), title(text), announce(text),
+// keys(map): keys of this view, such as {s: f}}. The first h1 of the view gets the focus.
+
+import * as charts from "./charts.js";
+import { el, failure, spinner } from "./ui.js";
+
+const ROUTES = [
+  [/^\/runs$/, "runs", []],
+  [/^\/new$/, "new", []],
+  [/^\/run\/([^/]+)$/, "run", ["name"]],
+  [/^\/run\/([^/]+)\/(optimization|validation|live)$/, null, ["name", "view"]],
+  [/^\/compare$/, "compare", []],
+  [/^\/data$/, "data", []],
+  [/^\/data\/([^/]+)\/([^/]+)\/([^/]+)$/, "data", ["exchange", "symbol", "timeframe"]],
+  [/^\/market\/([^/]+)$/, "market", ["name"]],
+];
+const RUN_VIEWS = [["", "Result"], ["/optimization", "Optimization"], ["/validation", "Validation"], ["/live", "Live"]];
+const GO = { r: "#/runs", d: "#/data", n: "#/new" };
+const GO_MS = 1200;
+const HOME = "#/runs";
+const THEME = "barwise-theme";
+
+const main = document.getElementById("main");
+const announcer = document.getElementById("announcer");
+const runPlaces = document.getElementById("run-places");
+const themeButton = document.getElementById("theme");
+const prefersDark = window.matchMedia("(prefers-color-scheme: dark)");
+
+let leaving = new AbortController();
+let viewKeys = {};
+let goUntil = 0;
+
+// -- Views ------------------------------------------------------------------------------------------------------------
+
+// Which view an address asks for: {module, params}, or null. What stands behind ? is among the params.
+function routeOf(hash) {
+  const [path, query = ""] = hash.replace(/^#/, "").split("?");
+  for (const [pattern, module, names] of ROUTES) {
+    const found = pattern.exec(path);
+    if (!found) continue;
+    const params = Object.fromEntries(new URLSearchParams(query));
+    try {
+      names.forEach((name, i) => { params[name] = decodeURIComponent(found[i + 1]); });
+    } catch {
+      return null;
+    }
+    return { module: module || params.view, params };
+  }
+  return null;
+}
+
+function markPlaces(route) {
+  const place = { run: "runs", optimization: "runs", validation: "runs", live: "runs", compare: "runs", market: "runs" };
+  const current = route && (place[route.module] || route.module);
+  for (const link of document.querySelectorAll("[data-place]")) {
+    if (link.dataset.place === current) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  const inRun = route && ["run", "optimization", "validation", "live"].includes(route.module);
+  runPlaces.hidden = !inRun;
+  if (!inRun) return;
+  const base = `#/run/${encodeURIComponent(route.params.name)}`;
+  runPlaces.replaceChildren(...RUN_VIEWS.map(([end, label]) => el("a", {
+    href: base + end, "aria-current": (end.slice(1) || "run") === route.module ? "page" : null,
+  }, label)));
+}
+
+function title(text) {
+  document.title = text ? `${text} \u00b7 barwise` : "barwise";
+}
+
+function announce(text) {
+  announcer.textContent = text;
+}
+
+function navigate(hash) {
+  if (window.location.hash === hash) show();
+  else window.location.hash = hash;
+}
+
+function focusHeading() {
+  const target = main.querySelector("h1") || main;
+  if (target !== main) target.tabIndex = -1;
+  target.focus({ preventScroll: true });
+}
+
+async function show() {
+  leaving.abort();
+  leaving = new AbortController();
+  viewKeys = {};
+  const { signal } = leaving;
+  const route = routeOf(window.location.hash || HOME);
+  markPlaces(route);
+  window.scrollTo(0, 0);
+  // A view that comes too late writes into a node that nobody sees.
+  const root = el("div", { class: `view view-${route ? route.module : "none"}` });
+  const waiting = setTimeout(() => { if (!signal.aborted) main.replaceChildren(spinner()); }, 150);
+  const keys = (map) => { if (!signal.aborted) viewKeys = map; };
+  const context = { signal, navigate, keys,
+    title: (text) => { if (!signal.aborted) title(text); },
+    announce: (text) => { if (!signal.aborted) announce(text); } };
+  const put = () => {
+    clearTimeout(waiting);
+    if (!signal.aborted && !root.isConnected) main.replaceChildren(root);
+  };
+  // Charts need a place on the page, so the view is put there as soon as it has something to show.
+  const watcher = new MutationObserver(put);
+  watcher.observe(root, { childList: true });
+  try {
+    if (!route) throw Object.assign(new Error("There is no such page."), { status: 404, hint: "Choose a place above." });
+    const view = await import(`./views/${route.module}.js`);
+    if (signal.aborted) return;
+    await view.show(root, route.params, context);
+  } catch (error) {
+    if (signal.aborted || error.name === "AbortError") return;
+    if (!(error.status >= 0)) console.warn(error);
+    title("Not shown");
+    root.replaceChildren(el("h1", { class: "unseen" }, "Not shown"), failure(error, show));
+  } finally {
+    watcher.disconnect();
+    clearTimeout(waiting);
+  }
+  if (signal.aborted) return;
+  put();
+  if (!main.contains(document.activeElement)) focusHeading();
+}
+
+// -- Theme ------------------------------------------------------------------------------------------------------------
+
+const isDark = () => {
+  const chosen = document.documentElement.dataset.theme;
+  return chosen ? chosen === "dark" : prefersDark.matches;
+};
+
+function nameTheme() {
+  themeButton.textContent = isDark() ? "Light" : "Dark";
+  themeButton.setAttribute("aria-label", isDark() ? "Light theme" : "Dark theme");
+}
+
+function switchTheme() {
+  const theme = isDark() ? "light" : "dark";
+  document.documentElement.dataset.theme = theme;
+  localStorage.setItem(THEME, theme);
+  nameTheme();
+  announce(`${theme} theme`);
+}
+
+const remembered = localStorage.getItem(THEME);
+if (remembered === "dark" || remembered === "light") document.documentElement.dataset.theme = remembered;
+nameTheme();
+themeButton.addEventListener("click", switchTheme);
+prefersDark.addEventListener("change", nameTheme);
+
+// -- Keys -------------------------------------------------------------------------------------------------------------
+
+async function help() {
+  const view = await import("./views/help.js");
+  view.open();
+}
+
+function focusFilter() {
+  const field = main.querySelector("[data-filter]");
+  field?.focus();
+  return Boolean(field);
+}
+
+const KEYS = { n: () => navigate(GO.n), t: switchTheme, "?": help, "/": focusFilter };
+
+function isTyping(target) {
+  return target.isContentEditable || /^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName);
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  if (isTyping(event.target)) {
+    if (event.key === "Escape") event.target.blur();
+    return;
+  }
+  const goes = event.timeStamp < goUntil && GO[event.key];
+  goUntil = event.key === "g" ? event.timeStamp + GO_MS : 0;
+  if (goes) {
+    event.preventDefault();
+    navigate(goes);
+    return;
+  }
+  const act = viewKeys[event.key] || KEYS[event.key];
+  if (!act) return;
+  event.preventDefault();
+  act(event);
+});
+
+document.getElementById("help").addEventListener("click", help);
+document.getElementById("skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  focusHeading();
+});
+window.addEventListener("hashchange", show);
+show().then(() => {
+  const idle = window.requestIdleCallback || setTimeout;
+  // The first chart then comes at once; where it cannot be loaded, the view that needs it says so.
+  idle(() => charts.ready().catch(() => null));
+});

@@ -1,0 +1,38 @@
+// The keys of the page, over whatever is shown; Escape or the button closes it.
+
+import { button, el } from "../ui.js";
+
+const KEYS = [
+  ["Everywhere", [
+    [["g", "r"], "runs"], [["g", "d"], "data"], [["n"], "new run"], [["/"], "filter the list"],
+    [["t"], "dark or light"], [["?"], "these keys"], [["Esc"], "leave a field, close this"],
+  ]],
+  ["In a table", [
+    [["\u2191"], "row above"], [["\u2193"], "row below"], [["Home"], "first row"], [["End"], "last row"],
+    [["Enter"], "open the row"], [["Space"], "select a run to compare"],
+  ]],
+  ["In the list of runs", [[["c"], "compare what is selected"]]],
+  ["In a run that is going on", [[["s"], "stop it; what is done is kept"]]],
+];
+
+function section([title, keys]) {
+  return [
+    el("h3", null, title),
+    el("dl", { class: "keys" }, keys.map(([names, text]) => el("div", null,
+      el("dt", null, names.map((name, i) => [i ? " then " : "", el("kbd", null, name)])), el("dd", null, text)))),
+  ];
+}
+
+export function open() {
+  const before = document.activeElement;
+  const close = button("Close", () => dialog.close(), { class: "first" });
+  const dialog = el("dialog", { class: "help", "aria-labelledby": "help-title" },
+    el("h2", { id: "help-title" }, "Keys"), KEYS.map(section), el("div", { class: "row" }, close));
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    before?.focus?.();
+  });
+  document.body.append(dialog);
+  dialog.showModal();
+  close.focus();
+}

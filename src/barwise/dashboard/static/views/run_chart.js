@@ -1,0 +1,269 @@
+// The candles of a run, fluid at half a million bars: only what the window needs is fetched, one window to each side with
+// it, and the old picture stays until the new one is there.
+
+import { get } from "../api.js";
+import { draw } from "../charts.js";
+import { debounce, el, failure, when } from "../ui.js";
+import { asTime } from "./run_equity.js";
+import { layoutOf, shownLines, tracesOf } from "./run_layers.js";
+import { PARTS, price, words } from "./run_words.js";
+
+const MARGIN = 0.5; // of the window, fetched on each side
+const PIXELS_PER_CANDLE = 3;
+const FEWEST_BARS = 12;
+const MOST_TRADES = 250;
+const WAIT_MS = 90;
+const STEP = 0.2; // of the window, for one press of an arrow
+const ZOOM = 1.5;
+const DAY = 86_400_000;
+const RANGES = [["1D", DAY], ["1W", 7 * DAY], ["1M", 30 * DAY], ["3M", 91 * DAY], ["all", Infinity]];
+const FIRST_BARS = 500;
+
+// Makes the chart in the node. `pick(trade)` is called when a trade in it is clicked.
+export function candleChart(node, run, signal, pick) {
+  const picture = el("div", {
+    class: "run-plot run-candles", tabindex: "0", role: "application",
+    "aria-label": "Candles with fills, stops and targets. Arrow left and right move in time, plus and minus zoom, Home and End go to the ends.",
+  });
+  const readout = el("p", { class: "run-readout" });
+  const status = el("p", { class: "muted run-note", "aria-live": "polite" }, "Loading the candles.");
+  const buttons = RANGES.map(([label, length]) => {
+    const button = el("button", { type: "button", "data-range": label }, label);
+    button.addEventListener("click", () => chart.last(length));
+    return button;
+  });
+  const bar = el("div", { class: "run-ranges", role: "group", "aria-label": "Length of the window" }, ...buttons);
+  const busy = el("span", { class: "run-busy", hidden: true }, "loading");
+  node.replaceChildren(el("div", { class: "run-chart-head" }, bar, readout, busy), picture, status);
+
+  const whole = [run.first, run.end];
+  let part = run.part;
+  let view = firstView(run);
+  let data = null; // what was fetched last, and for which window
+  let chosen = null;
+  let running = null;
+  let listening = false;
+
+  const fetchSoon = debounce(() => load(), WAIT_MS);
+
+  function clamp([from, to]) {
+    const length = Math.min(Math.max(to - from, FEWEST_BARS * run.step), whole[1] - whole[0]);
+    const middle = (from + to) / 2;
+    const first = Math.min(Math.max(middle - length / 2, whole[0]), whole[1] - length);
+    return [first, first + length];
+  }
+
+  function setView(range, { now = false } = {}) {
+    view = clamp(range);
+    if (data) place();
+    for (const [i, [, length]] of RANGES.entries()) {
+      const wanted = Math.min(length, whole[1] - whole[0]);
+      buttons[i].setAttribute("aria-pressed", String(Math.abs(view[1] - view[0] - wanted) < run.step / 2));
+    }
+    return now ? load() : fetchSoon();
+  }
+
+  // Moves the axes over the picture there is, so that a hand on the keys never waits for the network.
+  function place() {
+    if (!picture._fullLayout) return;
+    const update = { "xaxis.range": view.slice(), ...yRanges() };
+    window.Plotly.relayout(picture, update);
+  }
+
+  // Prices fit what is visible, and the levels of the trade that is told.
+  function yRanges() {
+    const { time, low, high } = data.candles;
+    let bottom = Infinity;
+    let top = -Infinity;
+    for (let i = 0; i < time.length; i += 1) {
+      if (time[i] + data.width < view[0] || time[i] > view[1]) continue;
+      bottom = Math.min(bottom, low[i]);
+      top = Math.max(top, high[i]);
+    }
+    const told = chosen === null ? undefined : data.overlays.trades.find((trade) => trade.trade_id === chosen);
+    if (told) {
+      for (const [at, level] of [...(told.stops ?? []), ...(told.targets ?? [])]) {
+        if (level === null || at > view[1] || at < view[0] - run.step) continue;
+        bottom = Math.min(bottom, level);
+        top = Math.max(top, level);
+      }
+    }
+    if (!(bottom <= top)) return {};
+    const room = (top - bottom) * 0.06 || top * 0.001;
+    return { "yaxis.range": [bottom - room, top + room] };
+  }
+
+  // Whether what was fetched shows the window as finely as it can be shown.
+  async function load() {
+    running?.abort();
+    const mine = new AbortController();
+    running = mine;
+    const stop = () => mine.abort();
+    signal.addEventListener("abort", stop, { once: true });
+    const length = view[1] - view[0];
+    const start = Math.round(Math.max(view[0] - MARGIN * length, whole[0]));
+    const end = Math.round(Math.min(view[1] + MARGIN * length, whole[1]));
+    const inView = Math.max((picture.clientWidth || 900) / PIXELS_PER_CANDLE, 100);
+    const points = Math.round(inView * (end - start) / length);
+    busy.hidden = false;
+    try {
+      const [candles, overlays] = await Promise.all([
+        get(`/runs/${run.name}/candles`, { part, start, end, points }, { signal: mine.signal }),
+        get(`/runs/${run.name}/overlays`, { part, start, end, most: MOST_TRADES }, { signal: mine.signal }),
+      ]);
+      if (mine.signal.aborted) return;
+      data = { candles, overlays, start, end, width: widthOf(candles, run.step) };
+      await render();
+    } catch (problem) {
+      if (problem.name === "AbortError" || mine.signal.aborted) return;
+      if (data) status.textContent = `The window did not load: ${problem.message}`;
+      else picture.replaceChildren(failure(problem));
+    } finally {
+      signal.removeEventListener("abort", stop);
+      if (running === mine) busy.hidden = true;
+    }
+  }
+
+  async function render() {
+    const small = picture.clientWidth < 600;
+    const lines = shownLines(data.candles);
+    const layout = layoutOf(data, lines, run, part, { view, small, chosen });
+    const ranges = yRanges();
+    if (ranges["yaxis.range"]) layout.yaxis.range = ranges["yaxis.range"];
+    await draw(picture, tracesOf(data, lines, run, part, { view, chosen }), layout, { scrollZoom: false, doubleClick: false });
+    if (signal.aborted) return;
+    listen();
+    tell();
+  }
+
+  function tell() {
+    const { candles, overlays } = data;
+    const inside = candles.time.filter((time) => time + data.width > view[0] && time < view[1]).length;
+    const trades = overlays.trades.filter((trade) => trade.exit_time >= view[0] && trade.entry_time <= view[1]).length;
+    const omitted = overlays.omitted ? `, ${overlays.omitted.toLocaleString("en-US")} not drawn: zoom in to see each` : "";
+    picture.dataset.timeframe = candles.timeframe;
+    picture.dataset.start = String(Math.round(view[0]));
+    picture.dataset.end = String(Math.round(view[1]));
+    status.textContent =
+      `${inside.toLocaleString("en-US")} candles of ${candles.timeframe}, ${when(view[0])} .. ${when(view[1])} UTC; ` +
+      `${trades.toLocaleString("en-US")} ${trades === 1 ? "trade" : "trades"} of ${PARTS[part]?.label ?? part}${omitted}.`;
+    readAt(null);
+  }
+
+  // Open, high, low, close and the lines under the pointer; of the last visible candle where there is none.
+  function readAt(time) {
+    const { candles } = data;
+    let i = candles.time.length - 1;
+    const at = time ?? view[1];
+    while (i > 0 && candles.time[i] > at) i -= 1;
+    if (i < 0) return;
+    const value = (name, number) => el("span", {}, el("b", {}, name), ` ${price(number)} `);
+    const up = candles.close[i] >= candles.open[i];
+    readout.replaceChildren(
+      el("span", { class: "at" }, `${when(candles.time[i])} `),
+      el("span", { class: up ? "gain" : "loss" }, value("O", candles.open[i]), value("H", candles.high[i]), value("L", candles.low[i]), value("C", candles.close[i])),
+      ...Object.entries(candles.lines ?? {})
+        .filter(([, line]) => line[i] !== null && line[i] !== undefined)
+        .map(([name, line]) => value(words(name), Number(line[i].toPrecision(6)))),
+    );
+  }
+
+  function listen() {
+    if (listening) return;
+    listening = true;
+    picture.on("plotly_relayout", (event) => {
+      const from = event["xaxis.range[0]"];
+      const to = event["xaxis.range[1]"];
+      if (from === undefined || to === undefined) return;
+      setView([asTime(from), asTime(to)]);
+    });
+    picture.on("plotly_click", (event) => {
+      const trade = event.points.map((point) => point.customdata?.[0]).find((id) => Number.isInteger(id));
+      if (trade !== undefined) pick(trade);
+    });
+    picture.on("plotly_doubleclick", () => {
+      setView(whole);
+    });
+    picture.addEventListener("mousemove", (event) => {
+      const axis = picture._fullLayout?.xaxis;
+      if (!axis || !data) return;
+      const x = event.clientX - picture.getBoundingClientRect().left - axis._offset;
+      if (x >= 0 && x <= axis._length) readAt(asTime(axis.p2d(x)));
+    });
+    picture.addEventListener("mouseleave", () => data && readAt(null));
+    // The wheel zooms where the chart has the focus or Ctrl is held; else it scrolls the page, as everywhere.
+    picture.addEventListener(
+      "wheel",
+      (event) => {
+        if (!event.ctrlKey && !picture.contains(window.document.activeElement)) return;
+        event.preventDefault();
+        const axis = picture._fullLayout.xaxis;
+        const x = event.clientX - picture.getBoundingClientRect().left - axis._offset;
+        zoom(event.deltaY > 0 ? ZOOM ** 0.5 : ZOOM ** -0.5, Math.min(Math.max(x / axis._length, 0), 1));
+      },
+      { passive: false },
+    );
+  }
+
+  function zoom(factor, place = 0.5) {
+    const length = Math.min(Math.max((view[1] - view[0]) * factor, FEWEST_BARS * run.step), whole[1] - whole[0]);
+    const fixed = view[0] + place * (view[1] - view[0]);
+    setView([fixed - place * length, fixed + (1 - place) * length]);
+  }
+
+  function pan(share) {
+    const move = share * (view[1] - view[0]);
+    setView([view[0] + move, view[1] + move]);
+  }
+
+  const KEYS = {
+    ArrowLeft: () => pan(-STEP), ArrowRight: () => pan(STEP), "+": () => zoom(1 / ZOOM), "=": () => zoom(1 / ZOOM), "-": () => zoom(ZOOM),
+    Home: () => setView([whole[0], whole[0] + view[1] - view[0]]),
+    End: () => setView([whole[1] - view[1] + view[0], whole[1]]),
+  };
+  picture.addEventListener("keydown", (event) => {
+    const act = KEYS[event.key];
+    if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    act();
+  });
+  signal.addEventListener("abort", () => running?.abort());
+
+  const chart = {
+    start: () => setView(view, { now: true }),
+    // The end of the window stays where it is, except for the whole.
+    last(length) {
+      if (length === Infinity) return setView(whole);
+      const end = chosen === null ? view[1] : Math.max(view[1], view[0] + length);
+      return setView([end - length, end]);
+    },
+    show(next) {
+      part = next;
+      chosen = null;
+      return load();
+    },
+    // To a trade: its bars in the middle third.
+    jump(trade) {
+      chosen = trade.trade_id;
+      const held = Math.max(trade.exit_time - trade.entry_time, 20 * run.step);
+      return setView([trade.entry_time - held, trade.exit_time + held], { now: true });
+    },
+    forget() {
+      chosen = null;
+      if (data) render();
+    },
+  };
+  return chart;
+}
+
+function firstView(run) {
+  return [Math.max(run.end - FIRST_BARS * run.step, run.first), run.end];
+}
+
+// The width of a candle: the smallest step between two, since nights and gaps are longer.
+function widthOf(candles, step) {
+  let width = Infinity;
+  for (let i = 1; i < Math.min(candles.time.length, 400); i += 1) width = Math.min(width, candles.time[i] - candles.time[i - 1]);
+  return Number.isFinite(width) ? width : step;
+}
