@@ -74,6 +74,10 @@ def raising(shared: Any, task: int) -> int:
     return task
 
 
+def both(shared: Any, task: Any) -> tuple[Any, Any]:
+    return shared, task
+
+
 def unpicklable_answer(shared: Any, task: Any) -> Any:
     return Unpicklable()
 

@@ -20,6 +20,7 @@ import pytest
 
 import tests.backend_tasks as work
 from barwise.backends import Backend, checked_workers, open_backend, usable_cores
+from barwise.cli.strategies import load_strategy
 from barwise.data.synthetic import sample_candles
 from barwise.errors import APIError, BacktestError, BarwiseError, ConfigError, RateLimitError
 from barwise.strategy.ema_rsi_atr import EmaRsiAtr
@@ -198,6 +199,86 @@ def test_a_function_that_workers_cannot_import_is_named(remote: Backend, monkeyp
     monkeypatch.setitem(sys.modules, "only_in_this_process", module)
     with pytest.raises(ConfigError, match=r"a worker cannot unpack its work: .*only_in_this_process"):
         list(remote.map(module.local, remote.share(None), [1]))
+
+
+STRATEGY = """
+from barwise import Bars, Int, Plan, Strategy
+from {helper} import entries
+
+
+class Own(Strategy):
+    lookback: int = Int(20, low=2)
+
+    def plan(self, bars: Bars) -> Plan:
+        return Plan.of(entry=entries(bars, self.lookback))
+"""
+HELPER = """
+def entries(bars, lookback):
+    return bars.close > bars.open
+"""
+
+
+@pytest.fixture
+def strategy_file(tmp_path: Path) -> Path:
+    """A strategy that imports a file beside it; its names are its own, because modules stay when a test has ended."""
+    number = next(NUMBERS)
+    (tmp_path / f"helper_{number}.py").write_text(HELPER)
+    path = tmp_path / f"own_{number}.py"
+    path.write_text(STRATEGY.format(helper=f"helper_{number}"))
+    return path
+
+
+NUMBERS = itertools.count(os.getpid())
+
+
+def test_workers_load_a_strategy_of_a_file_and_what_it_imports(remote: Backend, strategy_file: Path) -> None:
+    kind = load_strategy(f"{strategy_file}:Own")
+    assert str(strategy_file.parent) not in sys.path
+    tasks = [kind(), kind().replace(lookback=7)]
+    # As the shared value, as a task and as an answer.
+    assert list(remote.map(work.both, remote.share(kind()), tasks)) == [(kind(), task) for task in tasks]
+
+
+def test_workers_load_a_module_of_the_working_directory(
+    remote: Backend, strategy_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(strategy_file.parent)
+    kind = load_strategy(f"{strategy_file.stem}:Own")
+    monkeypatch.chdir("/")
+    assert list(remote.map(work.both, remote.share(kind()), [1])) == [(kind(), 1)]
+    helper = sys.modules[strategy_file.stem.replace("own", "helper")].entries
+    # What the module imported is found as well, and before the module itself.
+    assert list(remote.map(work.nothing, remote.share(None), [helper])) == [helper]
+
+
+@pytest.mark.parametrize("changed", ["own", "helper"])
+def test_a_strategy_that_has_changed_since_it_was_loaded_is_an_error_in_workers(
+    remote: Backend, strategy_file: Path, changed: str
+) -> None:
+    kind = load_strategy(f"{strategy_file}:Own")
+    path = strategy_file.with_name(strategy_file.name.replace("own", changed))
+    path.write_text(path.read_text() + "# another\n")
+    with pytest.raises(ConfigError, match=rf"{path.name} has changed since it was loaded"):
+        list(remote.map(work.both, remote.share(kind()), [1]))
+    # Loaded again it is the new one for everybody.
+    again = load_strategy(f"{strategy_file}:Own")
+    assert list(remote.map(work.both, remote.share(again()), [1])) == [(again(), 1)]
+    path.unlink()
+    with open_backend("processes", 1) as another, pytest.raises(ConfigError, match=r"cannot read .*\.py\."):
+        list(another.map(work.both, another.share(again()), [1]))
+
+
+def test_a_file_that_is_gone_harms_nobody_who_does_not_need_it(remote: Backend, strategy_file: Path) -> None:
+    load_strategy(f"{strategy_file}:Own")
+    strategy_file.unlink()
+    assert list(remote.map(work.nothing, remote.share(None), [1])) == [1]
+
+
+def test_a_strategy_that_was_edited_in_the_same_second_is_the_edited_one(strategy_file: Path) -> None:
+    text = strategy_file.read_text()
+    for lookback in (20, 30, 40):  # of the same length, so that a cache by time and size would not see it
+        strategy_file.write_text(text.replace("Int(20", f"Int({lookback}"))
+        assert load_strategy(f"{strategy_file}:Own")().to_dict()["lookback"] == lookback
 
 
 def test_tasks_values_and_answers_that_cannot_be_pickled_are_named(remote: Backend) -> None:

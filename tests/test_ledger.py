@@ -454,14 +454,18 @@ def test_a_path_a_path_object_and_a_url_name_the_same_file(file: Path) -> None:
         ("postgresql+psycopg2://user:hunter22@host/db", r"cannot be kept in postgresql\+psycopg2"),
         ("sqlite://", "names no file"),
         ("sqlite:///:memory:", "names no file"),
+        (":memory:", "in memory would be forgotten"),
         ("://hunter22", "cannot be read"),
     ],
 )
-def test_an_address_that_cannot_hold_a_ledger_is_refused_without_its_password(where: str, message: str) -> None:
+def test_an_address_that_cannot_hold_a_ledger_is_refused_without_its_password(
+    where: str, message: str, home: Path
+) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         Ledger(where)
     assert "hunter22" not in str(caught.value)
     assert "data/ledger.sqlite" in caught.value.hint or "%40" in caught.value.hint
+    assert list(home.iterdir()) == []
 
 
 def test_without_the_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

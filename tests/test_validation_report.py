@@ -414,7 +414,7 @@ def test_measured_rates_stand_on_the_page_in_words_and_as_a_table(
     assert known_rates.false_share == 0.02
     told = (
         "On 400 markets without an edge it said LIKELY REAL 2.0 % of the time. It finds an edge of a true Sharpe ratio "
-        "of 2 over 1 years in 84 %."
+        "of 2 over 1 year in 84 %."
     )
     text = text_of(page_of(report))
     assert told in text

@@ -593,3 +593,25 @@ def test_data_shorter_than_a_window_are_one_sentence(candles: Candles) -> None:
     short = replace(candles, symbol="SHORT")[: 20 * 24]
     with pytest.raises(DataError, match=r"needs 40 days; the candles span 20\."):
         WalForwardEngine(short, BASE, 0.1, wfa_config=WINDOWS).run()
+
+
+def test_where_a_market_closes_the_out_of_sample_test_rests_on_sessions(market_data: Path, tmp_path: Path) -> None:
+    file = market_data / "nse_tickbuilt_RELIANCE_1m_202103_20210507.parquet"
+    candles = read_candles(file, exchange="NSE", symbol="RELIANCE", audit="report").resample("15M")
+    windows = WalkForwardConfig(is_length_days=20, oos_length_days=10, stride_days=10, min_trades_per_window=0)
+    found = walked_over(candles, config=windows, storage=tmp_path / "ledger.sqlite")
+    assert len(found.bars) > 100
+    # By hand: equity at the last bar of each local day, and the capital before the first.
+    day = [datetime.fromtimestamp(int(time) / 1000 + 19_800, UTC).date() for time in candles.time[found.bars]]
+    last = dict(zip(day, found.equity, strict=True))
+    levels = np.array([found.capital, *last.values()])
+    returns = levels[1:] / levels[:-1] - 1.0
+    np.testing.assert_allclose(found.tested_returns, returns, rtol=0, atol=1e-15)
+    expected = returns.mean() / returns.std(ddof=1) * np.sqrt(candles.calendar.days_per_year)
+    assert found.oos_sharpe == pytest.approx(expected, rel=1e-9)
+    assert found.oos_sharpe != found.metrics["sharpe_ratio"]
+
+
+def test_where_a_market_never_closes_it_rests_on_bars(walked: WalkForwardResult) -> None:
+    assert walked.tested_returns is walked.returns
+    assert walked.oos_sharpe == walked.metrics["sharpe_ratio"]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
+from barwise.backends.user_modules import UserModule, expect_modules, unpickled, user_modules
 from barwise.errors import BacktestError, BarwiseError, ConfigError
 
 Dumps = Callable[[Any], bytes]
@@ -38,14 +39,16 @@ def packed(content: Any, what: str, pickled: Dumps = dumps) -> bytes:
 
 
 def packed_function(function: Callable[..., Any], pickled: Dumps = dumps) -> bytes:
-    """A function that workers will find.
+    """A function that workers will find, and where they find the modules of the user's own.
 
     Raises:
         ConfigError: It is a lambda, a nested function or something else that has no address in a module.
     """
     name = getattr(function, "__qualname__", repr(function))
     found = packed(function, f"the function {name}")
-    return found if pickled is dumps else packed(function, f"the function {name}", pickled)
+    if pickled is not dumps:
+        found = packed(function, f"the function {name}", pickled)
+    return dumps((user_modules(), found))
 
 
 def packed_value(value: Any, pickled: Callable[..., bytes]) -> tuple[bytes, list[memoryview]]:
@@ -76,7 +79,7 @@ def unpacked_value(key: str, load: Callable[[], tuple[Any, Sequence[Any]]]) -> A
         stream, buffers = load()
         while len(_values) >= _KEPT:
             _values.popitem(last=False)
-        _values[key] = pickle.loads(stream, buffers=buffers)  # noqa: S301 - pickled by ourselves
+        _values[key] = unpickled(stream, buffers)
     return _values[key]
 
 
@@ -84,7 +87,11 @@ def answered(function: bytes, value: Callable[[], Any], task: bytes, pickled: Du
     """Run a packed task in a worker and pack what comes of it, an error too."""
     try:
         try:
-            called, argument, content = _function(function), _loaded(task), value()
+            modules, called = _function(function)
+            expect_modules(modules)
+            argument, content = unpickled(task), value()
+        except ConfigError:
+            raise
         except Exception as error:
             raise ConfigError(
                 f"a worker cannot unpack its work: {type(error).__name__}: {error}.",
@@ -102,7 +109,7 @@ def opened(answer: bytes) -> Any:
     Raises:
         BaseException: What the function has raised, with the worker's traceback as a note.
     """
-    good, content, *trace = _loaded(answer)
+    good, content, *trace = unpickled(answer)
     if good:
         return content
     content.add_note(f"in the worker:\n{''.join(trace)}")
@@ -113,7 +120,7 @@ def _packed_error(error: BaseException, pickled: Dumps) -> bytes:
     trace = "".join(traceback.format_exception(error))
     try:
         found = pickled((False, error, trace))
-        _loaded(found)
+        unpickled(found)
     except Exception:  # noqa: BLE001 - an exception's own pickling may raise anything
         hint = str(error.hint) if isinstance(error, BarwiseError) else ""
         lost = BacktestError(f"a worker raised {type(error).__name__}: {error}", hint=hint)
@@ -121,11 +128,12 @@ def _packed_error(error: BaseException, pickled: Dumps) -> bytes:
     return found
 
 
-def _loaded(content: bytes) -> Any:
-    return pickle.loads(content)  # noqa: S301 - pickled by ourselves
-
-
 # The same few bytes come with every task of a map.
-_function = lru_cache(maxsize=16)(_loaded)
+@lru_cache(maxsize=16)
+def _function(content: bytes) -> tuple[dict[str, UserModule], Callable[..., Any]]:
+    modules, function = unpickled(content)
+    expect_modules(modules)
+    return modules, unpickled(function)
+
 
 _PICKLE_HINT = 'define functions and classes at the top level of a module, or use the "threads" backend.'

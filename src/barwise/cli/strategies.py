@@ -1,11 +1,9 @@
 """A user's own strategy class, by file or module name: `--strategy breakout.py:Breakout`."""
 
-import importlib
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
+from barwise.backends.user_modules import load_file, load_named
 from barwise.errors import ConfigError, did_you_mean
 from barwise.strategy.base import Strategy
 
@@ -44,36 +42,21 @@ def _module_of_file(path: Path) -> ModuleType:
     if not path.is_file():
         near = [other.name for other in path.parent.glob("*.py")] if path.parent.is_dir() else []
         raise ConfigError(f"there is no file {path}.{did_you_mean(path.name, near)}", hint="check the path.")
-    name = f"strategy_file_{path.stem}"
-    specification = importlib.util.spec_from_file_location(name, path)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    # Declared parameters are looked up in the module by name, and a strategy may import its neighbours.
-    sys.modules[name] = module
-    sys.path.insert(0, str(path.parent.absolute()))
     try:
-        specification.loader.exec_module(module)
+        return load_file(path, f"strategy_file_{path.stem}")
     except (Exception, SystemExit) as error:
-        del sys.modules[name]
         raise _cannot_be_run(str(path), error) from error
-    finally:
-        sys.path.remove(str(path.parent.absolute()))
-    return module
 
 
 def _module_by_name(name: str) -> ModuleType:
-    sys.path.insert(0, str(Path.cwd()))
     try:
-        return importlib.import_module(name)
+        return load_named(name, Path.cwd())
     except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
             raise ConfigError(
                 f"there is no module {name}.", hint="give a file: --strategy path/to/file.py:CLASS."
             ) from error
         raise _cannot_be_run(name, error) from error
-    finally:
-        sys.path.remove(str(Path.cwd()))
 
 
 def _cannot_be_run(place: str, error: BaseException) -> ConfigError:

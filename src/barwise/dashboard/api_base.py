@@ -69,19 +69,21 @@ def parsed_json(data: bytes) -> Any:
     """
     _check_depth(data)
     try:
-        return json.loads(
+        content = json.loads(
             data.decode(),
             parse_constant=_no_constant,
             parse_float=_finite_number,
             parse_int=_whole_number,
             object_pairs_hook=_without_doubles,
         )
+        json.dumps(content, ensure_ascii=False).encode()  # half a surrogate pair can be read and never be written
     except (ValueError, RecursionError) as error:
         if isinstance(error, ConfigError):
             raise
         # Where, but never what: the text of the error may be as long as what came.
         where = f" (character {error.pos})" if isinstance(error, json.JSONDecodeError) else ""
         raise ConfigError(f"what was sent is not JSON{where}.", hint="send one JSON object in UTF-8.") from None
+    return content
 
 
 def _check_name(name: object) -> None:
@@ -202,19 +204,8 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     for name, value in pairs:
         if name in found:
             raise ConfigError(f"{_shown(name)} is given twice.", hint="give each name once.")
-        for text in (name, value):
-            if isinstance(text, str) and not _is_writable(text):
-                raise ConfigError(f"the text {_shown(text)} is not Unicode.", hint="send half surrogates in pairs.")
         found[name] = value
     return found
-
-
-def _is_writable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _plain(value: Any) -> Any:

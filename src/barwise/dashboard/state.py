@@ -30,14 +30,21 @@ class Dashboard:
     """
 
     def __init__(self, config: DashboardConfig) -> None:
-        from barwise.dashboard.live import Live
-        from barwise.dashboard.results import Results
-
         self.config = config
         self.home: Path = config.home
         self.csrf = secrets.token_urlsafe(32)
-        self.results = Results(config.home)
-        self.live = Live(config.home, max_streams=config.max_streams)
+        try:
+            from barwise.dashboard.results import Results
+
+            self.results = Results(config.home)
+        except ModuleNotFoundError:
+            pass
+        try:
+            from barwise.dashboard.live import Live
+
+            self.live = Live(config.home, max_streams=config.max_streams)
+        except ModuleNotFoundError:
+            pass
 
     def close(self) -> None:
         """End the streams and stop watching files; runs that were started here go on."""

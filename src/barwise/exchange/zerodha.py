@@ -24,6 +24,7 @@ from barwise.exchange.http import Answer, Client, Limiter, TransientError, too_f
 from barwise.exchange.instruments import Instrument, InstrumentList, instruments_folder
 from barwise.exchange.tokens import Tokens
 from barwise.exchange.verdicts import by_status, quote
+from barwise.obs import hide
 from barwise.timeframe import DAY_MS, HOUR_MS, Timeframe
 
 _ADDRESS, _DEFAULT_URL = "ZERODHA_BASE_URL", "https://api.kite.trade"
@@ -191,6 +192,7 @@ class Zerodha:
             CredentialError: No token in it, key or secret not set, or the venue does not accept them.
         """
         token = _request_token(request_token)
+        hide(token)  # as good as the access token until it has been exchanged
         hint = "make an app at developers.kite.trade; its key and secret belong into config/.env."
         key, secret = (self._tokens.take(name, hint=hint) for name in (_API_KEY, _API_SECRET))
         checksum = hashlib.sha256(f"{key}{token}{secret}".encode()).hexdigest()

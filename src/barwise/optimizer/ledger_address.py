@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from sqlalchemy.exc import DBAPIError
 
 _EXAMPLES = "give a path such as data/ledger.sqlite, or postgresql+psycopg://user:password@host:5432/database."
+# What SQLite calls a database that is no file.
+_MEMORY = ":memory:"
+_FORGOTTEN = "The ledger's address names no file, and a ledger in memory would be forgotten."
 # Beginnings of SQLite's error names and of PostgreSQL's states, and what they mean to a user.
 _CAUSES: tuple[tuple[tuple[str, ...], tuple[str, ...], str, str], ...] = (
     (
@@ -114,6 +117,8 @@ def _url_of(where: str | Path) -> "URL":
     if isinstance(where, Path) or "://" not in text:
         if not text:
             raise ConfigError("The ledger needs a path or a URL; got an empty text.", hint=_EXAMPLES)
+        if text == _MEMORY:
+            raise ConfigError(_FORGOTTEN, hint=_EXAMPLES)
         return sql.URL.create("sqlite", database=str(Path(text).expanduser().absolute()))
     scheme = text.partition("://")[0]
     try:
@@ -131,8 +136,8 @@ def _url_of(where: str | Path) -> "URL":
         return url.set(drivername="postgresql+psycopg")
     if url.drivername not in {"sqlite", "sqlite+pysqlite"}:
         raise ConfigError(f"A ledger cannot be kept in {scheme}; it is a SQLite file or PostgreSQL.", hint=_EXAMPLES)
-    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
-        raise ConfigError("The ledger's URL names no file, and a ledger in memory would be forgotten.", hint=_EXAMPLES)
+    if not url.database or url.database == _MEMORY or url.database.startswith("file:"):
+        raise ConfigError(_FORGOTTEN, hint=_EXAMPLES)
     return sql.URL.create("sqlite", database=str(Path(url.database).expanduser().absolute()))
 
 

@@ -75,7 +75,10 @@ h4 {{ margin: 1.4rem 0 0; font-size: 0.95rem; }}
   .tests td:nth-child(4)::before {{ content: "threshold: "; }}
   .tests td:nth-child(4):empty {{ display: none; }}
 }}
-@media print {{ .verdict {{ break-inside: avoid; }} }}
+@media print {{
+  .verdict {{ break-inside: avoid; }}
+  .plot.low {{ height: 300px; }}
+}}
 """
 _RULE = (
     "TOO LITTLE DATA: fewer than 30 trades, fewer than 3 out-of-sample windows with enough trades, or a span shorter "

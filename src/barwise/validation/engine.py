@@ -350,7 +350,7 @@ class _Procedure:
         self._notes += no_walk + no_jitter
         n_trials = self._ledger.trials(DataSet.of(sweeper.candles))
         known = _known_of(best, n_trials, selection.sharpe_variance)
-        if _is_autocorrelated(best):
+        if sweeper.candles.calendar.always_open and _is_autocorrelated(best):
             self._notes.append(
                 f"bar returns are autocorrelated: the Sharpe ratio is {best.metrics['daily_sharpe_ratio']:.2f} by day "
                 f"and {best.sharpe_ratio:.2f} by bar; the verdict takes the smaller one."
@@ -362,7 +362,7 @@ class _Procedure:
             **known,
             p_value=None if permutation is None else permutation.p_value,
             windows=0 if walked is None else len(walked.scored),
-            oos_sharpe=None if unseen is None else unseen.metrics["sharpe_ratio"],
+            oos_sharpe=None if unseen is None else unseen.oos_sharpe,
             oos_psr=None if unseen is None else unseen.oos_psr,
             stressed_net=None if unseen is None or doubled is None else doubled.net_pnl,
             pbo=None if selection.pbo is None else selection.pbo.pbo,
@@ -472,7 +472,10 @@ def _known_of(result: BacktestResult, n_trials: int, sharpe_variance: float | No
         "n_trials": n_trials,
         "luck_line": expected_maximum(max(1, n_trials)) / math.sqrt(years) if years > 0.0 else 0.0,
     }
-    if _is_autocorrelated(result):
+    daily = result.metrics["daily_sharpe_ratio"]
+    if not candles.calendar.always_open and daily is not None:
+        known["annual_sharpe"] = daily  # bars of a market that closes are not all of one length, its days are
+    elif _is_autocorrelated(result):
         known["annual_sharpe"] = min(result.sharpe_ratio, result.metrics["daily_sharpe_ratio"])
     found = moments(returns)
     if not found.deviation > 0.0 or len(returns) < 3:

@@ -81,9 +81,12 @@ class ErrorRates:
     def sentence(self) -> str:
         """The rates in a sentence or two."""
         runs = sum(row.runs for row in self.noise)
-        text = f"On {runs:,} markets without an edge it said LIKELY REAL {100.0 * self.false_share:.1f} % of the time."
+        markets = "market" if runs == 1 else "markets"
+        share = 100.0 * self.false_share
+        text = f"On {runs:,} {markets} without an edge it said LIKELY REAL {share:.1f} % of the time."
         found = "; ".join(
-            f"a true Sharpe ratio of {row.sharpe:g} over {row.years:g} years in {100.0 * row.share:.0f} %"
+            f"a true Sharpe ratio of {row.sharpe:g} over {row.years:g} {'year' if row.years == 1.0 else 'years'} "
+            f"in {100.0 * row.share:.0f} %"
             for row in self.edges
         )
         return f"{text} It finds an edge of {found}." if found else text

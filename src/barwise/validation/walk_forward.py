@@ -25,7 +25,7 @@ from barwise.backends import Backend, open_backend
 from barwise.config import ExecutionConfig, OptimizationConfig, WalkForwardConfig
 from barwise.core import metrics
 from barwise.core.curve import bar_returns, drawdown_curve
-from barwise.core.figures import elapsed_years
+from barwise.core.figures import elapsed_years, standardised_mean
 from barwise.core.layout import SUMMARY, FloatArray, IntArray, RecordArray
 from barwise.data.candles import Candles
 from barwise.data.files import write_atomically
@@ -39,7 +39,7 @@ from barwise.result import BacktestResult, Trade
 from barwise.stats.sharpe import moments, probabilistic_sharpe, wilson_interval
 from barwise.strategy.base import Strategy
 from barwise.sweeping import Sweeper
-from barwise.timeframe import Timeframe
+from barwise.timeframe import DAY_MS, Timeframe
 from barwise.validation.windows import Span, Window, generate_windows, span_of
 
 if TYPE_CHECKING:
@@ -149,15 +149,36 @@ class WalkForwardResult:
         }
         return found | {"undefined": reasons}
 
+    @cached_property
+    def tested_returns(self) -> FloatArray:
+        """What the out-of-sample test rests on: bar returns; of a market that closes those of its days.
+
+        Where a session is no whole number of bars (NSE's last hour has 15 minutes), bars are not of one length.
+        """
+        candles = self.candles
+        if candles.calendar.always_open or candles.timeframe.ms >= DAY_MS or not len(self.bars):
+            return self.returns
+        days = (candles.time[self.bars] + candles.calendar.utc_offset_ms) // DAY_MS
+        return bar_returns(self.equity[np.append(np.flatnonzero(np.diff(days)), len(days) - 1)], self.capital)
+
+    @property
+    def oos_sharpe(self) -> float | None:
+        """Annual Sharpe ratio of the returns the test rests on; None where it is not defined."""
+        if self.tested_returns is self.returns:
+            found: float | None = self.metrics["sharpe_ratio"]
+            return found
+        return standardised_mean(self.tested_returns, self.candles.calendar.days_per_year)
+
     @property
     def oos_psr(self) -> float | None:
         """Probability that the true Sharpe ratio of the stitched series is above 0; None where it does not vary."""
-        if len(self.returns) < _LEAST_BARS:
+        returns = self.tested_returns
+        if len(returns) < _LEAST_BARS:
             return None
-        mean, deviation, skewness, kurtosis = moments(self.returns)
+        mean, deviation, skewness, kurtosis = moments(returns)
         if not deviation > 0.0:
             return None
-        found = probabilistic_sharpe(mean / deviation, len(self.returns), skewness, kurtosis)
+        found = probabilistic_sharpe(mean / deviation, len(returns), skewness, kurtosis)
         return None if math.isnan(found) else float(found)
 
     # -- Scores (docs/walk-forward.md) ---------------------------------------------------------------------------------

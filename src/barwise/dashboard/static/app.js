@@ -95,20 +95,16 @@ async function show() {
   const route = routeOf(window.location.hash || HOME);
   markPlaces(route);
   window.scrollTo(0, 0);
-  // A view that comes too late writes into a node that nobody sees.
+  // A view that comes too late writes into a node that is no longer on the page; the wheel shows while it is empty.
   const root = el("div", { class: `view view-${route ? route.module : "none"}` });
-  const waiting = setTimeout(() => { if (!signal.aborted) main.replaceChildren(spinner()); }, 150);
-  const keys = (map) => { if (!signal.aborted) viewKeys = map; };
-  const context = { signal, navigate, keys,
+  main.replaceChildren(root, spinner());
+  const context = {
+    signal,
+    navigate,
+    keys: (map) => { if (!signal.aborted) viewKeys = map; },
     title: (text) => { if (!signal.aborted) title(text); },
-    announce: (text) => { if (!signal.aborted) announce(text); } };
-  const put = () => {
-    clearTimeout(waiting);
-    if (!signal.aborted && !root.isConnected) main.replaceChildren(root);
+    announce: (text) => { if (!signal.aborted) announce(text); },
   };
-  // Charts need a place on the page, so the view is put there as soon as it has something to show.
-  const watcher = new MutationObserver(put);
-  watcher.observe(root, { childList: true });
   try {
     if (!route) throw Object.assign(new Error("There is no such page."), { status: 404, hint: "Choose a place above." });
     const view = await import(`./views/${route.module}.js`);
@@ -119,12 +115,8 @@ async function show() {
     if (!(error.status >= 0)) console.warn(error);
     title("Not shown");
     root.replaceChildren(el("h1", { class: "unseen" }, "Not shown"), failure(error, show));
-  } finally {
-    watcher.disconnect();
-    clearTimeout(waiting);
   }
   if (signal.aborted) return;
-  put();
   if (!main.contains(document.activeElement)) focusHeading();
 }
 

@@ -85,12 +85,55 @@ export function listed(texts) {
   return texts?.length ? el("ul", { class: "sentences" }, ...texts.map((text) => el("li", {}, sentence(text)))) : null;
 }
 
+// A table that scrolls by itself where it is wider than the page. A heading that begins with "<" and the first column
+// stand left; a cell is text, a node, or [text, class].
+export function sheet(caption, header, rows, kind = "") {
+  const heads = header.map((text, at) => {
+    const left = text.startsWith("<") || at === 0;
+    const name = text.replace(/^</, "");
+    return name ? el("th", { scope: "col", class: left ? "left" : "" }, name) : el("td", {});
+  });
+  const lines = rows.map((row) => el("tr", {}, ...row.map((content, at) => cell(content, at, header[at]))));
+  return el(
+    "div", { class: `sheet ${kind}`.trim(), tabindex: "0", role: "region", "aria-label": caption },
+    el("table", {}, el("caption", {}, caption), el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...lines)),
+  );
+}
+
+function cell(content, at, header) {
+  const [text, kind] = Array.isArray(content) ? content : [content, ""];
+  const left = at === 0 || header.startsWith("<") ? "left" : "";
+  const attributes = { class: `${left} ${kind}`.trim() };
+  return at === 0 ? el("th", { scope: "row", ...attributes }, text) : el("td", attributes, text);
+}
+
+// A signed amount in the colour of gain or loss; the sign says it too.
+export function result(value, text = amount(value, true)) {
+  return [text, value > 0 ? "gain" : value < 0 ? "loss" : ""];
+}
+
+// Figures with their names, most important first: [name, value, beside].
+export function facts(...found) {
+  return el(
+    "dl", { class: "facts" },
+    ...found.map(([name, value, beside]) =>
+      el("div", {}, el("dt", {}, name), el("dd", { class: "value" }, value), beside ? el("dd", { class: "beside" }, beside) : ""),
+    ),
+  );
+}
+
+// Parts side by side where there is room; those that are null are left out.
+export function pair(...children) {
+  return el("div", { class: "pair" }, ...children.filter((child) => child !== null));
+}
+
 // A chart in its frame: the message above, what to know about it below.
 //
 // It is drawn when it comes near to what is seen, so that a page of forty charts opens as fast as one of three.
-// A chart is {title, note, size, traces, layout, options, after}: `size` is a class of figures.css ("low", "tall", "small"),
+// A chart is null or {title, note, size, traces, layout, options, after}: `size` is a class of figures.css ("low", "tall", "small"),
 // `after` is called with the node once it is drawn.
 export function figure(chart, signal) {
+  if (chart === null) return null;
   figures += 1;
   const id = `figure-${figures}`;
   const plot = el("div", { class: `plot ${chart.size ?? ""}`.trim() });

@@ -60,7 +60,19 @@ export function candleChart(node, run, signal, pick) {
       const wanted = Math.min(length, whole[1] - whole[0]);
       buttons[i].setAttribute("aria-pressed", String(Math.abs(view[1] - view[0] - wanted) < run.step / 2));
     }
-    return now ? load() : fetchSoon();
+    if (now) return load();
+    return enough() ? tell() : fetchSoon();
+  }
+
+  // Whether what is there already shows this window as finely as an answer would, with a margin to move on in.
+  function enough() {
+    if (!data) return false;
+    const length = view[1] - view[0];
+    const room = 0.25 * length;
+    const covers = data.start <= Math.max(view[0] - room, whole[0]) && data.end >= Math.min(view[1] + room, whole[1]);
+    const finest = data.candles.timeframe === run.timeframe && !data.overlays.omitted;
+    const fits = data.end - data.start < 4 * length;
+    return covers && fits && (finest || data.end - data.start < 2.2 * length);
   }
 
   // Moves the axes over the picture there is, so that a hand on the keys never waits for the network.
@@ -93,7 +105,6 @@ export function candleChart(node, run, signal, pick) {
     return { "yaxis.range": [bottom - room, top + room] };
   }
 
-  // Whether what was fetched shows the window as finely as it can be shown.
   async function load() {
     running?.abort();
     const mine = new AbortController();

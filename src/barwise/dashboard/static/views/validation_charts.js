@@ -204,16 +204,16 @@ const brief = (value) => String(Number(value.toPrecision(4)));
 // -- Overfitting of the search ----------------------------------------------------------------------------------------
 
 // Where the best of one half of the data ranks in the other half; bins of the logit of its rank.
-export function pboChart(found, histogram) {
-  if (found.pbo === null || !histogram) return null;
-  const { edges, counts } = histogram;
+export function pboChart(found, splits) {
+  if (found.pbo === null || !splits) return null;
+  const { edges, counts } = splits.logits;
   const below = counts.map((count, at) => (edges[at] + edges[at + 1] <= 0 ? count : 0));
   const above = counts.map((count, at) => count - below[at]);
   return {
     title:
       `The best of one half is below the middle of the other in ${share(100 * found.pbo, 0)} of the splits`,
     note:
-      `${counted(found.splits, "split")} of ${counted(found.trials, "trial")}. Without any edge it is about half; only ` +
+      `${counted(found.splits, "split")} of ${counted(found.trials, "trial")} in ${splits.blocks} blocks. Without any edge it is about half; only ` +
       "10 % or less says something.",
     traces: [
       bars("below the middle", "@loss", edges, below),
@@ -226,6 +226,40 @@ export function pboChart(found, histogram) {
       xaxis: { title: { text: "logit of its rank in the other half" } },
       yaxis: { title: { text: "splits" }, rangemode: "tozero" },
       shapes: [upright(0, "@ink", { width: 1 })],
+    },
+  };
+}
+
+// What the chosen trial had in one half against what it had in the other, with the line through all splits.
+export function degradationChart(found, splits) {
+  if (!splits || found.probability_of_loss === null) return null;
+  const { chosen_in: x, other_half: y, slope, intercept } = splits;
+  const traces = [{
+    ...dots("splits", x, y, "@done", { opacity: 0.5 }),
+    hovertemplate: "%{x:.2f} in one half, %{y:.2f} in the other<extra></extra>",
+  }];
+  if (slope !== null && x.length) {
+    const ends = [Math.min(...x), Math.max(...x)];
+    traces.push({
+      ...line("least squares", ends, ends.map((end) => slope * end + intercept), "@ink"), hoverinfo: "skip",
+    });
+  }
+  const notes = slope !== null && slope < 0 ? ["The better it looked, the worse it went."] : [];
+  if (x.length < found.splits) {
+    notes.push(
+      `${number(x.length, 0)} of ${counted(found.splits, "split")} are drawn, evenly spread; the line is that of all.`,
+    );
+  }
+  return {
+    title:
+      `The chosen trial loses in the other half in ${share(100 * found.probability_of_loss, 0)} of the splits`,
+    note: notes.join(" "),
+    traces,
+    layout: {
+      showlegend: true,
+      hovermode: "closest",
+      xaxis: { title: { text: "Sharpe ratio where it was chosen, annual" }, zeroline: false },
+      yaxis: { title: { text: "in the other half" }, zeroline: true },
     },
   };
 }

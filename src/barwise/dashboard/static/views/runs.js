@@ -1,0 +1,189 @@
+// All runs: what is going on, what was found, and which of them to put side by side.
+
+import { get, runPath, stream } from "../api.js";
+import {
+  ago, button, count, debounce, el, empty, failure, heading, market, number, signed, percent, spark, stateBadge,
+  stylesheet, table, verdictBadge, when,
+} from "../ui.js";
+
+const SPARKS = 24;
+const SPARK_POINTS = 60;
+const PARTS = ["baseline", "optimized", "out_of_sample"];
+
+const address = (run, view = "") => (
+  run.kind === "multi" && !view ? `#/market/${encodeURIComponent(run.name)}`
+    : `#/run/${encodeURIComponent(run.name)}${view}`
+);
+const opens = (run) => (run.state === "running" ? address(run, "/live") : address(run));
+const metric = (run, part, name) => run.metrics?.[part]?.[name] ?? null;
+
+// What the filter looks at: every word typed must be somewhere in it.
+function textOf(run) {
+  const { exchange, symbol, timeframe, synthetic } = run.market || {};
+  return [run.name, run.kind, exchange, symbol, timeframe, synthetic && "synthetic", run.state, run.verdict]
+    .filter(Boolean).join(" ").toLowerCase();
+}
+
+function firstRun() {
+  return empty(
+    "No runs yet",
+    "Start one here with ", el("a", { href: "#/new" }, "New run"), ", or in a terminal with ",
+    el("code", null, "barwise run"), ". Without a market it uses made-up candles, takes some seconds and needs no network.",
+  );
+}
+
+// The equity curve of what a run ended with, once it is known; lists are long, so only of the newest runs.
+async function drawSparks(runs, cells, signal) {
+  for (const run of runs.filter(({ state, kind }) => state === "done" && kind !== "multi").slice(0, SPARKS)) {
+    const part = run.metrics?.optimized ? "optimized" : "baseline";
+    try {
+      const { series } = await get(`${runPath(run.name, "equity")}`, { parts: part, points: SPARK_POINTS }, { signal });
+      const cell = cells.get(run.name);
+      if (series[0] && cell) cell.replaceChildren(spark(series[0].equity, `equity of ${run.name}, ${part}`));
+    } catch (error) {
+      if (signal.aborted) return;
+      cells.get(run.name)?.replaceChildren("");
+    }
+  }
+}
+
+export async function show(root, params, { signal, navigate, title, announce, keys }) {
+  title("Runs");
+  await stylesheet("views/runs.css");
+  let { runs } = await get("/runs", {}, { signal });
+  const chosen = new Set();
+  const sparks = new Map();
+
+  const filter = el("input", { type: "search", "data-filter": true, "aria-label": "Filter runs",
+    placeholder: "Filter: symbol, state, verdict", value: params.filter || "", autocomplete: "off", spellcheck: "false" });
+  const compare = button("Compare", () => compareChosen(), { class: "first" });
+  const shownCount = el("span", { class: "muted", role: "status" });
+
+  function compareChosen() {
+    if (chosen.size < 2) {
+      announce("Select two or more runs first.");
+      return;
+    }
+    navigate(`#/compare?runs=${[...chosen].map(encodeURIComponent).join(",")}`);
+  }
+
+  function choose(run, wanted) {
+    if (wanted) chosen.add(run.name);
+    else chosen.delete(run.name);
+    nameCompare();
+    for (const row of list.querySelectorAll("tbody tr")) {
+      row.classList.toggle("chosen", Boolean(row.querySelector("input:checked")));
+    }
+  }
+
+  function nameCompare() {
+    compare.textContent = chosen.size ? `Compare ${chosen.size}` : "Compare";
+    compare.disabled = chosen.size < 2;
+    compare.title = chosen.size < 2 ? "Select two or more runs" : "";
+  }
+
+  function selector(run) {
+    if (run.kind === "multi" || !run.metrics?.baseline) return "";
+    return el("input", { type: "checkbox", "aria-label": `Select ${run.name}`, checked: chosen.has(run.name),
+      onchange: (event) => choose(run, event.target.checked) });
+  }
+
+  function sparkCell(run) {
+    if (!sparks.has(run.name)) sparks.set(run.name, el("span", { class: "spark-cell" }));
+    return sparks.get(run.name);
+  }
+
+  const sharpe = (part, label, about) => ({
+    key: `sharpe_${part}`, label, title: about, sort: true,
+    value: (run) => metric(run, part, "sharpe_ratio"),
+    cell: (run) => (metric(run, part, "sharpe_ratio") === null ? el("span", { class: "muted" }, "n/a")
+      : signed(metric(run, part, "sharpe_ratio"), number)),
+  });
+  const last = (run) => PARTS.findLast((part) => run.metrics?.[part] && part !== "out_of_sample");
+  const list = table({
+    caption: "Runs, newest first",
+    columns: [
+      { key: "chosen", label: "", cell: selector, text: true },
+      { key: "market", label: "Market", heading: true, text: true, sort: true,
+        value: (run) => `${run.market?.symbol || ""} ${run.market?.timeframe || ""}`,
+        cell: (run) => [el("a", { class: "plain", href: opens(run) }, market(run.market)),
+          el("span", { class: "name muted" }, run.name)] },
+      { key: "state", label: "State", text: true, sort: true, cell: (run) => stateBadge(run.state) },
+      { key: "verdict", label: "Verdict", text: true, sort: true, cell: (run) => verdictBadge(run.verdict) },
+      sharpe("baseline", "Sharpe base", "Annual Sharpe ratio of the baseline"),
+      sharpe("optimized", "optimized", "Annual Sharpe ratio of what the search chose, in the data it was chosen on"),
+      sharpe("out_of_sample", "out of sample", "Annual Sharpe ratio of the stitched out-of-sample windows"),
+      { key: "total_return", label: "Return", sort: true, title: "Of what the run ended with",
+        value: (run) => metric(run, last(run), "total_return"),
+        cell: (run) => (metric(run, last(run), "total_return") === null ? el("span", { class: "muted" }, "n/a")
+          : signed(metric(run, last(run), "total_return"), percent, null)) },
+      { key: "max_drawdown", label: "Drawdown", sort: true, title: "Largest, of what the run ended with",
+        value: (run) => metric(run, last(run), "max_drawdown"),
+        cell: (run) => percent(metric(run, last(run), "max_drawdown")) },
+      { key: "trades", label: "Trades", sort: true, value: (run) => metric(run, last(run), "trades"),
+        cell: (run) => count(metric(run, last(run), "trades")) },
+      { key: "curve", label: "Equity", text: true, cell: sparkCell },
+      { key: "begun_ms", label: "Begun", sort: true,
+        cell: (run) => el("time", { title: `${when(run.begun_ms, { seconds: true })} UTC` }, ago(run.begun_ms)) },
+    ],
+    rows: [],
+    open: (run) => navigate(opens(run)),
+    rowClass: (run) => (chosen.has(run.name) ? "chosen" : null),
+    cards: true,
+    emptyText: "No run matches the filter.",
+  });
+  list.addEventListener("keydown", (event) => {
+    if (event.key !== " " || event.target.tagName !== "TR") return;
+    event.preventDefault();
+    event.target.querySelector("input[type=checkbox]")?.click();
+  });
+
+  function draw() {
+    const typed = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const matching = runs.filter((run) => typed.every((word) => textOf(run).includes(word)));
+    list.update(matching);
+    shownCount.textContent = matching.length === runs.length ? count(runs.length)
+      : `${count(matching.length)} of ${count(runs.length)}`;
+  }
+
+  const head = heading("Runs", shownCount, el("span", { class: "row push" }, filter, compare,
+    el("a", { class: "button", href: "#/new" }, "New run")));
+
+  function place() {
+    if (runs.length) root.replaceChildren(head, list);
+    else root.replaceChildren(heading("Runs"), firstRun());
+    nameCompare();
+    draw();
+  }
+
+  const again = debounce(async () => {
+    try {
+      ({ runs } = await get("/runs", {}, { signal }));
+    } catch (error) {
+      if (!signal.aborted) root.prepend(failure(error, () => navigate("#/runs")));
+      return;
+    }
+    const hadFocus = root.contains(document.activeElement) && document.activeElement === filter;
+    if (Boolean(runs.length) === root.contains(list)) draw();
+    else place();
+    if (hadFocus) filter.focus();
+    drawSparks(runs.filter(({ name }) => !sparks.get(name)?.firstChild), sparks, signal);
+  }, 300);
+
+  filter.addEventListener("input", debounce(draw, 80));
+  filter.addEventListener("keydown", (event) => {
+    if (event.key !== "ArrowDown" && event.key !== "Enter") return;
+    event.preventDefault();
+    list.focusRow(0);
+  });
+  keys({ c: compareChosen });
+  place();
+  drawSparks(runs, sparks, signal);
+  const known = new Map(runs.map(({ name, state }) => [name, state]));
+  stream({}, { run: ({ name, state }) => {
+    if (known.get(name) === state) return;
+    known.set(name, state);
+    announce(`${name}: ${state}`);
+    again();
+  } }, { signal });
+}

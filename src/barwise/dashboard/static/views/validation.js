@@ -1,0 +1,331 @@
+// The verdict of a run and everything behind it: the word and why, each test beside its threshold, and the charts that
+// show what luck alone would have done. What was not run says so instead of leaving a gap.
+
+import { get } from "../api.js";
+import { el, number, verdictBadge } from "../ui.js";
+import {
+  amount, counted, facts, figure, listed, loaded, missing, pair, result, section, setting, share, sheet,
+} from "./figures.js";
+import { sentence, words } from "./run_words.js";
+import {
+  degradationChart, drawdownChart, driftCharts, fanChart, luckChart, missedChart, nullChart, pathChart, pboChart,
+  scenarioChart, stitchedChart, windowChart,
+} from "./validation_charts.js";
+
+// A verdict is never told by colour alone: each state of a test has a sign and a word.
+const SIGNS = { passed: "✓", failed: "✗", "no value": "–", "no limit": "·" };
+const INTERVALS = { sharpe_ratio: "Sharpe ratio, annual", total_return: "return", max_drawdown: "max drawdown" };
+const RULE =
+  "TOO LITTLE DATA: fewer than 30 trades, fewer than 3 out-of-sample windows with enough trades, or a span shorter than " +
+  "the minimum track record; then nothing else is claimed. LIKELY OVERFIT: the permutation test gives p above 20 %, or " +
+  "the out-of-sample Sharpe ratio is not above 0, or the deflated Sharpe ratio is below 50 % while more than half of " +
+  "all splits say overfitting. LIKELY REAL: p of 5 % or less, an out-of-sample probability above 80 %, and still " +
+  "positive with twice the slippage. UNPROVEN: the rest.";
+const CANNOT_KNOW =
+  "No verdict knows the order of prices inside a bar, what your own orders would have done to the market, a venue that " +
+  "fails, a market that changes, or the trials that nobody recorded.";
+const CURVE_POINTS = 1500;
+
+export async function show(root, params, context) {
+  const { name } = params;
+  context.title(`Validation of ${name}`);
+  const absent = {
+    title: "No verdict of this run",
+    todo: `Stage 8 has not ended or was left out. Follow it at #/run/${name}/live, or run the same command again.`,
+  };
+  const path = `/runs/${encodeURIComponent(name)}/validation`;
+  await loaded(root, context, path, {}, (found) => page(name, found, context), absent);
+}
+
+async function page(name, found, context) {
+  const { signal } = context;
+  const walked = found.walk_forward;
+  return [
+    verdict(found),
+    section("Tests", ...tests(found.tests)),
+    section(
+      "Luck and shuffled markets",
+      el("p", {}, luckSentence(found.evidence)),
+      pair(figure(luckChart(found), signal), shuffled(found.permutation, signal)),
+    ),
+    section("Walk-forward", ...(walked ? await walk(name, walked, signal) : [missing(whyNoWalk(found))])),
+    section("Overfitting of the search", ...selection(found, signal)),
+    section("Other histories", ...histories(found, signal)),
+    section("Less kind worlds", ...worlds(found, signal)),
+    found.look_ahead ? section("Look-ahead", el("p", {}, found.look_ahead.text)) : null,
+    found.notes?.length ? section("Notes", listed(found.notes)) : null,
+    section("The rule and how often it is wrong", ...rule(found.error_rates)),
+  ];
+}
+
+// -- Verdict and tests ------------------------------------------------------------------------------------------------
+
+function verdict(found) {
+  const [first, ...others] = found.reasons ?? [];
+  const deciding = found.tests.filter((test) => test.decides);
+  const passed = deciding.filter((test) => test.passed).length;
+  return el(
+    "section", { class: "part verdict-card", "aria-labelledby": "verdict-word" },
+    el("h2", { id: "verdict-word" }, verdictBadge(found.verdict)),
+    first ? el("p", { class: "because" }, sentence(first)) : "",
+    listed(others) ?? "",
+    el("p", { class: "beside" }, `${passed} of ${counted(deciding.length, "deciding test")} passed.`),
+    ...(found.would_change?.length ? [el("h3", {}, "What would change it"), listed(found.would_change)] : []),
+    ...(found.error_rates ? [el("h3", {}, "How often this word is wrong"), el("p", {}, errorSentence(found.error_rates))] : []),
+  );
+}
+
+function tests(all) {
+  const header = ["test", "<", "number", "<threshold", "<what it means"];
+  const rows = (decides) =>
+    all.filter((test) => test.decides === decides).map((test) => {
+      const found = stateOf(test);
+      const kind = found === "passed" || found === "failed" ? found : "open";
+      const limit = test.threshold === "decides nothing" ? "" : test.threshold;
+      return [test.name, [`${SIGNS[found]} ${found}`, kind], shown(test), limit, [sentence(test.meaning), "long"]];
+    });
+  return [
+    sheet("The rule looks at these", header, rows(true), "tests"),
+    sheet("Beside them, deciding nothing", header, rows(false), "tests"),
+  ];
+}
+
+function stateOf(test) {
+  if (test.passed !== null) return test.passed ? "passed" : "failed";
+  return test.value === null ? "no value" : "no limit";
+}
+
+// The number of a test in its unit.
+function shown(test) {
+  if (test.value === null) return "n/a";
+  if (["trades", "windows"].includes(test.unit)) return number(test.value, 0);
+  if (test.unit === "share") return share(100 * test.value);
+  if (test.unit === "years") return years(test.value);
+  return test.unit === "money" ? amount(test.value, true) : number(test.value, 2);
+}
+
+function years(value) {
+  return value < 1 ? `${number(12 * value, 1)} months` : `${number(value, 1)} years`;
+}
+
+function luckSentence(evidence) {
+  const are = evidence.n_trials === 1 ? "is" : "are";
+  return (
+    `${counted(evidence.n_trials, "configuration")} ${are} on record for these candles; over ${years(evidence.years)} ` +
+    `the best of so many without any edge is expected to show a Sharpe ratio of ${told(evidence.luck_line)}. This one ` +
+    `shows ${told(evidence.annual_sharpe)}.`
+  );
+}
+
+const told = (value) => (value === null || value === undefined ? "n/a" : number(value, 2));
+
+function shuffled(test, signal) {
+  if (!test) {
+    return missing(
+      "not run. The same search on shuffled markets would say what searching alone finds; without it nothing is more " +
+        "than UNPROVEN",
+    );
+  }
+  const chart = figure(nullChart(test), signal);
+  return chart ?? missing("no trial kept the guards, here or on the shuffled markets: there is nothing to draw");
+}
+
+// -- Walk-forward -----------------------------------------------------------------------------------------------------
+
+function whyNoWalk(found) {
+  return found.notes?.find((note) => note.startsWith("no walk-forward")) ?? "no walk-forward was made";
+}
+
+async function walk(name, walked, signal) {
+  const total = walked.out_of_sample;
+  const curve = await stitched(name, signal);
+  const drift = driftCharts(walked);
+  const parts = walked.reoptimized
+    ? []
+    : [el("p", { class: "warning", role: "note" }, "STABILITY CHECK, NOT OUT-OF-SAMPLE: every window traded the same given configuration.")];
+  return [
+    ...parts,
+    facts(
+      ["Net result", amount(total.net_pnl, true), counted(total.total_trades, "trade")],
+      ["Sharpe", told(total.sharpe_ratio), "of the stitched series, annual"],
+      ["Max drawdown", share(total.max_drawdown), "of the stitched series"],
+      ["Consistency", share(100 * walked.consistency_score, 0), `of windows made money${between(walked.consistency_interval)}`],
+      ["Efficiency", told(walked.efficiency), "out-of-sample Sharpe over in-sample Sharpe"],
+      ["Stability", told(walked.stability_score), "of the parameters, 1 = never changed"],
+    ),
+    pair(
+      figure(windowChart(walked), signal),
+      figure(stitchedChart(walked, curve, curve?.equity?.[0]), signal) ?? missing("no window had a bar to trade"),
+    ),
+    el("details", {}, el("summary", {}, "All windows as a table"), windowTable(walked)),
+    ...(drift.length
+      ? [
+        el("h3", {}, "What each window chose"),
+        el("p", { class: "beside" }, "A parameter that jumps from window to window was fitted to noise."),
+        el("div", { class: "small-charts" }, ...drift.map((chart) => figure(chart, signal))),
+      ]
+      : walked.reoptimized ? [missing("every window chose the same parameters")] : []),
+  ];
+}
+
+function between(interval) {
+  if (!interval || interval.includes(null)) return "";
+  return `; ${share(100 * interval[0], 0)} to ${share(100 * interval[1], 0)} with 90 % confidence`;
+}
+
+// The equity of all out-of-sample pieces, one after the other; null where it cannot be made again.
+async function stitched(name, signal) {
+  try {
+    const query = { parts: "out_of_sample", points: CURVE_POINTS };
+    const answer = await get(`/runs/${encodeURIComponent(name)}/equity`, query, { signal });
+    return answer.series.find((one) => one.part === "out_of_sample") ?? null;
+  } catch (error) {
+    if (signal.aborted || error.status === undefined) throw error;
+    return null;
+  }
+}
+
+function windowTable(walked) {
+  const header = [
+    "window", "<in-sample", "<out-of-sample", "trials", "Sharpe in", "Sharpe out", "net out", "drawdown out",
+    "trades out", "<scored",
+  ];
+  const day = (text) => text.slice(0, 10);
+  const rows = walked.windows.map((window) => {
+    const { in_sample: inside, out_of_sample: outside } = window;
+    return [
+      String(window.number), `${day(window.is_start)} .. ${day(window.is_end)}`,
+      `${day(window.oos_start)} .. ${day(window.oos_end)}`, number(window.trials, 0), told(inside?.sharpe_ratio),
+      told(outside?.sharpe_ratio), outside ? result(outside.net_pnl) : "n/a", share(outside?.max_drawdown),
+      number(outside?.total_trades ?? 0, 0), window.scored ? "yes" : "no",
+    ];
+  });
+  return sheet("The windows; spans are half-open, every part starts from the same capital", header, rows, "long-table");
+}
+
+// -- Overfitting ------------------------------------------------------------------------------------------------------
+
+function selection(found, signal) {
+  const chosen = found.selection;
+  if (!chosen) return [missing("not looked at: the search was not part of this verdict")];
+  const charts = [
+    figure(pboChart(chosen, found.overfitting), signal), figure(degradationChart(chosen, found.overfitting), signal),
+  ].filter((chart) => chart !== null);
+  const sharpes = (chosen.path_sharpes ?? []).filter((value) => value !== null);
+  const notes = [`${number(chosen.trials, 0)} of ${counted(chosen.distinct, "configuration")} of the search were looked at.`];
+  if (!sharpes.length) notes.push("The span is too short for cross-validated paths.");
+  if (chosen.spa !== null) {
+    notes.push(
+      `Hansen's test of the trials that were fixed beforehand: p = ${number(chosen.spa, 3)}; White's reality check: ` +
+        `${number(chosen.reality_check, 3)}.`,
+    );
+  }
+  const nothing =
+    chosen.pbo === null
+      ? missing("the trials cannot be compared: too few bars, or fewer than two of them traded")
+      : missing(
+        `the share of splits that say overfitting is ${share(100 * chosen.pbo)}; how they are spread is not kept by ` +
+          "runs of this age: run the same command with --from 8",
+      );
+  return [
+    charts.length ? pair(...charts) : nothing,
+    el("p", {}, notes.join(" ")),
+    figure(pathChart(chosen.path_sharpes), signal),
+  ];
+}
+
+// -- Monte Carlo ------------------------------------------------------------------------------------------------------
+
+function histories(found, signal) {
+  const { paths, reshuffled, missed } = found.monte_carlo ?? {};
+  const barMs = barLength(found.market.timeframe);
+  return [
+    pair(
+      paths
+        ? figure(fanChart(paths, barMs), signal)
+        : missing("no other histories: there is no out-of-sample result of more than 30 bars that varies"),
+      reshuffled
+        ? figure(drawdownChart(reshuffled), signal)
+        : missing("no reshuffled trades: fewer than two were made"),
+      missed ? figure(missedChart(missed), signal) : null,
+      intervals(found),
+    ),
+    el("p", { class: "missing" }, "None of these is a probability of an edge: a lucky sample stays lucky in all of its resamples."),
+  ];
+}
+
+const UNITS_MS = { M: 60_000, H: 3_600_000, D: 86_400_000, W: 604_800_000 };
+
+// Milliseconds of one bar: "5M" is five minutes.
+function barLength(timeframe) {
+  return Number(timeframe.slice(0, -1)) * UNITS_MS[timeframe.at(-1)];
+}
+
+function intervals(found) {
+  const rows = Object.entries(found.intervals ?? {}).map(([name, ends]) => {
+    const inUnit = (value) => (name === "sharpe_ratio" ? told(value) : share(value));
+    return [INTERVALS[name] ?? words(name), inUnit(ends[0]), inUnit(found.in_sample?.[name]), inUnit(ends[1])];
+  });
+  return rows.length
+    ? sheet("Bootstrap intervals of the chosen result, in-sample, 95 %", ["figure", "low", "found", "high"], rows)
+    : null;
+}
+
+// -- Less kind worlds -------------------------------------------------------------------------------------------------
+
+function worlds(found, signal) {
+  const scenarios = found.scenarios ?? [];
+  const jitters = found.jitters ?? [];
+  const base = scenarios[0]?.net_pnl ?? null;
+  const table = scenarios.length
+    ? sheet(
+      "The out-of-sample pieces again, each from the same capital, so the sum is not that of the equity",
+      ["world", "net result", "difference", "trades"],
+      scenarios.map((one, at) => [
+        one.name, result(one.net_pnl), at && base !== null ? result(one.net_pnl - base) : "", number(one.trades, 0),
+      ]),
+    )
+    : missing("without out-of-sample pieces there is nothing to stress");
+  const around = jitters.length
+    ? sheet(
+      "The neighbourhood of the chosen strategy, in-sample",
+      ["every parameter", "tried", "with a profit", "median Sharpe", "worst tenth"],
+      jitters.map((one) => [
+        `up to ${share(100 * one.share, 0)} off`, number(one.tried, 0), share(100 * one.profitable, 0),
+        told(one.median), told(one.worst_decile),
+      ]),
+    )
+    : missing("the neighbourhood of the chosen strategy could not be tried");
+  return [pair(figure(scenarioChart(scenarios), signal), el("div", {}, table, around))];
+}
+
+// -- The rule ---------------------------------------------------------------------------------------------------------
+
+function rule(rates) {
+  const parts = [el("p", {}, RULE)];
+  if (rates) {
+    const rows = rates.markets.map((row) => [
+      row.market, row.sharpe ? number(row.sharpe, 1) : "none", number(row.years, 1), number(row.runs, 0),
+      share((100 * row.likely_real) / row.runs),
+    ]);
+    parts.push(
+      sheet(
+        `Measured on ${rates.measured} with barwise ${rates.barwise}`,
+        ["market", "true Sharpe", "years", "runs", "LIKELY REAL"], rows,
+      ),
+    );
+  }
+  return [...parts, el("p", { class: "missing" }, CANNOT_KNOW)];
+}
+
+function errorSentence(rates) {
+  const noise = rates.markets.filter((row) => !row.sharpe);
+  const [runs, wrong] = ["runs", "likely_real"].map((key) => noise.reduce((sum, row) => sum + row[key], 0));
+  const edges = rates.markets.filter((row) => row.sharpe).map(
+    (row) =>
+      `a true Sharpe ratio of ${setting(row.sharpe)} over ${setting(row.years)} ${row.years === 1 ? "year" : "years"} in ` +
+      share((100 * row.likely_real) / row.runs, 0),
+  );
+  const said = `On ${counted(runs, "market")} without an edge it said LIKELY REAL ${share((100 * wrong) / runs)} of the time.`;
+  return edges.length ? `${said} It finds an edge of ${edges.join("; ")}.` : said;
+}
