@@ -1,13 +1,27 @@
-"""Flat API: the dashboard, which this release does not have yet: asking for one of its names says so."""
+"""Flat API: the dashboard, as a WSGI application or served at once. See docs/dashboard.md."""
 
-from barwise import __version__
+import sys
+from collections.abc import Sequence
+
+from barwise.dashboard.app import create_app
+from barwise.dashboard.config import DashboardConfig
+
+__all__ = ["DashboardConfig", "create_app", "main"]
 
 
-def __getattr__(name: str) -> object:
-    if name.startswith("_"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    raise ImportError(
-        f"barwise {__version__} has no {name}: the dashboard comes with a later release. "
-        "Until then, barwise backtest leaves an HTML report.",
-        name=__name__,
-    )
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve the dashboard until Ctrl-C, as `barwise dashboard` does.
+
+    Args:
+        arguments: Its options; by default the words after the program's name.
+
+    Returns:
+        The exit code.
+    """
+    from barwise.cli import main as barwise
+
+    return barwise(["dashboard", *(sys.argv[1:] if arguments is None else arguments)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

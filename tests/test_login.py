@@ -10,6 +10,7 @@ import pytest
 from barwise.cli import main
 from barwise.exchange.credentials import read_environment, write_credential
 from barwise.exchange.manager import ExchangeManager
+from barwise.obs import redact
 from tests.no_network import ManualClock, cut_off
 from tests.venues.server import VenueServer
 
@@ -37,11 +38,14 @@ def test_zerodha_is_logged_in_by_the_address_the_login_page_leads_to(
     assert main(["login", "ZERODHA", "--json"]) == 0
     url = json.loads(capsys.readouterr().out)["login_url"]
     assert url.startswith("https://kite.zerodha.com/connect/login?v=3&api_key=")
-    landed = f"https://127.0.0.1/landing?status=success&request_token={server.zerodha.request_token}"
+    used = server.zerodha.request_token
+    landed = f"https://127.0.0.1/landing?status=success&request_token={used}"
     assert main(["login", "zerodha", "--request-token", landed]) == 0
     said = capsys.readouterr()
     written = home / "config" / ".env"
     token = server.zerodha.access_token
+    assert used is not None
+    assert used not in redact(f"the login has led to {used}")  # by itself, without a name that tells what it is
     assert f"ZERODHA_ACCESS_TOKEN={token}" in written.read_text().splitlines()
     assert token not in said.out + said.err
     assert stat.S_IMODE(written.stat().st_mode) == 0o600

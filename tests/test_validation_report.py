@@ -398,6 +398,34 @@ def test_the_same_report_makes_the_same_page(report: ValidationReport) -> None:
     assert page_of(report) == page_of(report)
 
 
+@pytest.mark.parametrize(
+    ("runs", "years", "told"),
+    [
+        (1, 1.0, "On 1 market without an edge it said LIKELY REAL 0.0 % of the time. It finds an edge of a true Sharpe "
+         "ratio of 2 over 1 year in 50 %."),
+        (2, 2.0, "On 2 markets without an edge it said LIKELY REAL 0.0 % of the time. It finds an edge of a true "
+         "Sharpe ratio of 2 over 2 years in 50 %."),
+        (3, 0.5, "On 3 markets without an edge it said LIKELY REAL 0.0 % of the time. It finds an edge of a true "
+         "Sharpe ratio of 2 over 0.5 years in 50 %."),
+    ],
+)  # fmt: skip
+def test_one_is_told_in_the_singular(runs: int, years: float, told: str) -> None:
+    rates = ErrorRates(
+        "1", "2026-01-02", (Measured("noise", runs, 0, 0.0, 1.0),), (Measured("edge", 2, 1, 2.0, years),)
+    )
+    assert rates.sentence() == told
+
+
+def test_every_chart_has_on_paper_the_height_it_is_drawn_with(report: ValidationReport) -> None:
+    page = page_of(report)
+    # The script draws all but the tall ones 300 pixels high for paper; a lower box would let them run into the text.
+    heights = re.findall(r"([^{}]*\.plot[^{}]*)\{ height: (\d+)px; \}", page)
+    lowered = {selector.strip() for selectors, pixels in heights for selector in selectors.split(",") if pixels < "300"}
+    raised = {selector.strip() for selectors, pixels in heights for selector in selectors.split(",") if pixels == "300"}
+    assert lowered
+    assert lowered <= raised
+
+
 def test_without_measured_rates_the_page_says_that_nobody_knows_them(report: ValidationReport, no_rates: None) -> None:
     assert error_rates() is None
     told = "How often this rule is wrong has not been measured for this release; benchmarks/calibration.py measures it."

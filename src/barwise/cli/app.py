@@ -22,12 +22,14 @@ from barwise import __version__
 from barwise.cli.audit import audit
 from barwise.cli.backtest import backtest
 from barwise.cli.config import config
+from barwise.cli.dashboard import dashboard
 from barwise.cli.data import data
 from barwise.cli.doctor import doctor
 from barwise.cli.login import login
 from barwise.cli.optimize import optimize
 from barwise.cli.options import Home, use_home
 from barwise.cli.profile import profile
+from barwise.cli.report import report
 from barwise.cli.run import run
 from barwise.cli.validate import validate, walk_forward
 from barwise.cli.venues import exchanges, fetch
@@ -70,8 +72,10 @@ app.command("validate")(validate)
 app.command("fetch")(fetch)
 app.command("exchanges")(exchanges)
 app.command("login")(login)
+app.command("dashboard")(dashboard)
 app.command("doctor")(doctor)
 app.command("profile")(profile)
+app.command("report")(report)
 app.command("verify")(verify)
 app.command("audit")(audit)
 app.add_typer(data, name="data")

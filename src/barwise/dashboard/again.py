@@ -134,10 +134,8 @@ def _stored(exchange: str, symbol: str, frame: Timeframe, home: Path, start: int
     if exchange == SYNTHETIC_EXCHANGE:
         return sample_candles(symbol, frame, start, end)
     store = CandleStore(home / "data" / "cache")
-    finer = [one for one in map(Timeframe, Timeframe.names()) if one.ms < frame.ms and frame.ms % one.ms == 0]
-    for source in reversed(finer):
-        if store.coverage(exchange, symbol, frame):
-            break
+    # From long to short: its own timeframe first, then the one that takes the least to be made of.
+    for source in reversed([one for one in map(Timeframe, Timeframe.names()) if frame.ms % one.ms == 0]):
         if store.coverage(exchange, symbol, source):
             return store.get(exchange, symbol, source, start, end).resample(frame)
     return store.get(exchange, symbol, frame, start, end)

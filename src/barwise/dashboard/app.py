@@ -24,6 +24,7 @@ from barwise.errors import BarwiseError
 
 logger = logging.getLogger(__name__)
 
+PLOTLY: Final = "barwise-plotly"  # name of the extension that has Plotly's file
 # Every part of the API, in the order of its documentation.
 _PARTS: Final = ("api_run", "api_search", "api_compare", "api_data", "api_live")
 _STATIC: Final = Path(__file__).parent / "static"
@@ -121,7 +122,7 @@ def _add_page(app: Flask, state: Dashboard) -> None:
     plotly = LargeFile(
         Path(specification.submodule_search_locations[0]) / "package_data" / "plotly.min.js", "text/javascript"
     )
-    app.extensions["barwise-plotly"] = plotly
+    app.extensions[PLOTLY] = plotly
 
     @app.get("/")
     def page() -> Response:

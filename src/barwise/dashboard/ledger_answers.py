@@ -5,20 +5,22 @@ and in a list of its own.
 """
 
 import math
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from barwise.dashboard.memory import Memory, stamp_of
 from barwise.stats.sharpe import expected_maximum
 from barwise.timeframe import Timeframe, calendar_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from barwise.optimizer.ledger import Ledger, Run
 
 # More evaluations of one run are not read only to be counted by rung.
 _MOST_COUNTED: Final = 200_000
 _TIMEOUT: Final = 2.0
+_KEPT: Final[Memory[Mapping[str, Any]]] = Memory(2)
 
 
 class LedgerView:
@@ -30,12 +32,12 @@ class LedgerView:
 
     def __init__(self, home: Path) -> None:
         self._path = home / "data" / "ledger.sqlite"
+        self._beside = self._path.with_name(f"{self._path.name}-wal")
 
     @property
     def size(self) -> int:
         """Bytes of the file and of what is written beside it before it goes in; 0 where there is no ledger."""
-        beside = self._path.with_name(f"{self._path.name}-wal")
-        return sum(path.stat().st_size for path in (self._path, beside) if path.is_file())
+        return sum(found[1] for found in stamp_of(self._path, self._beside) if found is not None)
 
     def overview(self) -> dict[str, Any]:
         """Every run, newest first, and how many configurations were tried on each data set.
@@ -45,33 +47,10 @@ class LedgerView:
         """
         if not self._is_there():
             return {"runs": [], "data_sets": [], "trials": 0, "bytes": self.size}
-        with self._open() as ledger:
-            runs = ledger.runs()
-            data = {run.data.fingerprint: run.data for run in runs}
-            trials = {fingerprint: ledger.trials(fingerprint) for fingerprint in data}
-        data_sets = [
-            {
-                "fingerprint": one.fingerprint,
-                "exchange": one.exchange,
-                "symbol": one.symbol,
-                "timeframe": one.timeframe,
-                "first_ms": one.first_ms,
-                "last_ms": one.last_ms,
-                "bars": one.bars,
-                "runs": sum(run.data.fingerprint == one.fingerprint for run in runs),
-                "trials": trials[one.fingerprint],
-                "luck_line": _luck(trials[one.fingerprint], one.bars, one.exchange, one.timeframe),
-            }
-            for one in data.values()
-        ]
-        return {
-            "runs": [_run(run) for run in reversed(runs)],
-            "data_sets": data_sets,
-            "trials": sum(trials.values()),
-            "bytes": self.size,
-        }
+        found = _KEPT.get(self._path, stamp_of(self._path, self._beside), lambda: _overview(self._path))
+        return {**found, "bytes": self.size}
 
-    def of_search(self, document: "Mapping[str, Any]") -> dict[str, Any] | None:
+    def of_search(self, document: Mapping[str, Any]) -> dict[str, Any] | None:
         """What is on record for the data of one search; None where there is no ledger, or it has nothing of them.
 
         Args:
@@ -84,7 +63,7 @@ class LedgerView:
         fingerprint = str(market["fingerprint"])
         if not self._is_there():
             return None
-        with self._open() as ledger:
+        with _opened(self._path) as ledger:
             runs = [run for run in ledger.runs() if run.data.fingerprint == fingerprint]
             if not runs:
                 return None
@@ -102,12 +81,39 @@ class LedgerView:
         }
 
     def _is_there(self) -> bool:
+        # An empty file would be made a ledger by looking at it.
         return self._path.is_file() and self._path.stat().st_size > 0
 
-    def _open(self) -> "Ledger":
-        from barwise.optimizer.ledger import Ledger
 
-        return Ledger(self._path, timeout=_TIMEOUT)
+def _opened(path: Path) -> "Ledger":
+    from barwise.optimizer.ledger import Ledger
+
+    return Ledger(path, timeout=_TIMEOUT)
+
+
+def _overview(path: Path) -> Mapping[str, Any]:
+    """Everything but the size."""
+    with _opened(path) as ledger:
+        runs = ledger.runs()
+        data = {run.data.fingerprint: run.data for run in runs}
+        trials = {fingerprint: ledger.trials(fingerprint) for fingerprint in data}
+    searched = Counter(run.data.fingerprint for run in runs)
+    data_sets = [
+        {
+            "fingerprint": one.fingerprint,
+            "exchange": one.exchange,
+            "symbol": one.symbol,
+            "timeframe": one.timeframe,
+            "first_ms": one.first_ms,
+            "last_ms": one.last_ms,
+            "bars": one.bars,
+            "runs": searched[one.fingerprint],
+            "trials": trials[one.fingerprint],
+            "luck_line": _luck(trials[one.fingerprint], one.bars, one.exchange, one.timeframe),
+        }
+        for one in data.values()
+    ]
+    return {"runs": [_run(run) for run in reversed(runs)], "data_sets": data_sets, "trials": sum(trials.values())}
 
 
 def _run(run: "Run") -> dict[str, Any]:
@@ -133,7 +139,7 @@ def _luck(trials: int, bars: int, exchange: str, timeframe: str) -> float | None
     return expected_maximum(trials) / math.sqrt(years) if trials and years > 0.0 else None
 
 
-def _rungs(ledger: "Ledger", document: "Mapping[str, Any]", bars: int) -> list[dict[str, Any]]:
+def _rungs(ledger: "Ledger", document: Mapping[str, Any], bars: int) -> list[dict[str, Any]]:
     """How many configurations each stage simulated over how many bars: what was given up is missing further on."""
     frame = ledger.frame(str(document["market"]["fingerprint"]), document["run"])
     counted = {

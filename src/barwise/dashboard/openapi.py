@@ -146,8 +146,9 @@ def _parameters(query: type[BaseModel] | None, schemas: dict[str, Any]) -> list[
 
 def _without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
     """A query cannot say null: what is not known is left out."""
-    found = {name: value for name, value in schema.items() if name not in {"title", "default"} or value is not None}
-    found.pop("title", None)
+    found = {name: value for name, value in schema.items() if name != "title"}
+    if found.get("default", 0) is None:
+        del found["default"]
     kinds = [kind for kind in found.get("anyOf", ()) if kind != {"type": "null"}]
     if len(kinds) == 1:
         del found["anyOf"]

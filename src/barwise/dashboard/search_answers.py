@@ -4,17 +4,16 @@ The figures are those of the report, made by the same functions from trials that
 cannot hold is thinned out, and then the answer says how many there were.
 """
 
-import json
 import math
 from collections.abc import Mapping
-from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from barwise.core.layout import IntArray
+from barwise.dashboard.memory import Memory, stamp_of
 from barwise.dashboard.recorded_search import recorded_stages
-from barwise.dashboard.run_documents import Stamp
 from barwise.optimizer.insight import (
     Importance,
     PairMap,
@@ -41,19 +40,24 @@ def numbers(values: Any) -> list[float | None]:
     return [value if math.isfinite(value) else None for value in np.asarray(values, dtype=np.float64).tolist()]
 
 
-@lru_cache(maxsize=8)
-def trial_figures(of: Stamp, table: Stamp) -> Mapping[str, Any]:
-    """Everything that needs the single trials, kept until one of the files changes.
+_KEPT: Final[Memory[Mapping[str, Any]]] = Memory(8)
+
+
+def trial_figures(document: Mapping[str, Any], table: Path) -> Mapping[str, Any]:
+    """Everything that needs the single trials, kept until their table changes.
 
     Args:
-        of: The document of the search.
+        document: Of the search.
         table: CSV with one row per trial.
 
     Raises:
         DataError: The table cannot be read, or is not that of the document.
     """
-    document = json.loads(of.path.read_bytes())
-    stages = recorded_stages(document, table.path)
+    return _KEPT.get(table, stamp_of(table), lambda: _figures(document, table))
+
+
+def _figures(document: Mapping[str, Any], table: Path) -> Mapping[str, Any]:
+    stages = recorded_stages(document, table)
     shares = [importance(stage, samples=_WHISKER_SAMPLES) for stage in stages]
     return {
         "history": _history(document, stages),

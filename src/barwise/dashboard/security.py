@@ -155,7 +155,7 @@ def _check_origin(config: DashboardConfig) -> None:
     """
     origin = request.headers.get("Origin")
     if origin is not None:
-        foreign = origin not in (f"{request.scheme}://{request.host}", *config.cors_origins)
+        foreign = origin not in {f"http://{request.host}", f"https://{request.host}", *config.cors_origins}
     else:
         # Without the header it is a link, an image or a script. A link to the page may stand anywhere; to the API not.
         foreign = request.headers.get("Sec-Fetch-Site", "none") not in {"same-origin", "none"} and (

@@ -77,7 +77,8 @@ h4 {{ margin: 1.4rem 0 0; font-size: 0.95rem; }}
 }}
 @media print {{
   .verdict {{ break-inside: avoid; }}
-  .plot.low {{ height: 300px; }}
+  .small-charts {{ grid-template-columns: 1fr; }}
+  .plot.low, .small-charts .plot {{ height: 300px; }}
 }}
 """
 _RULE = (

@@ -166,7 +166,7 @@ export function ago(ms, now = Date.now()) {
   if (!isNumber(ms)) return UNDEFINED;
   if (passed < 60_000) return "just now";
   if (passed < 86_400_000) return `${duration(Math.floor(passed / 60_000) * 60_000)} ago`;
-  return when(ms);
+  return day(ms);
 }
 
 // -- Words with a colour ----------------------------------------------------------------------------------------------

@@ -1,56 +1,44 @@
 // What the charts of a search, a verdict and many markets have in common: a frame that says what the chart shows, and
-// marks that look the same wherever they stand. Colours are roles such as "@chosen": charts.js knows what they are.
+// marks that look the same wherever they stand. figures.css holds the colours that only they need.
 
 import { get } from "../api.js";
 import { draw } from "../charts.js";
-import { el, empty, failure, number, percent, spinner } from "../ui.js";
-import { price, sentence, whenSeen, words } from "./run_words.js";
+import { el, empty, figures, money, number, percent, price, spinner, stylesheet, table, tone, words } from "../ui.js";
+import { whenSeen } from "./run_words.js";
 
 const IN_PERCENT = new Set(["total_return", "cagr", "win_rate", "max_drawdown", "volatility", "exposure"]);
 const IN_MONEY = new Set(["net_pnl", "expectancy", "fees", "slippage", "funding"]);
 const COUNTED = new Set(["total_trades", "ambiguous_trades", "losing_trades", "trades"]);
 
-let figures = 0;
+let made = 0;
 
-// A record's name in words, with a capital.
-export function title(name) {
-  const text = words(name);
-  return text[0].toUpperCase() + text.slice(1);
+// -- Words and numbers ------------------------------------------------------------------------------------------------
+
+// Text with a capital.
+export function capital(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
-// `1 trade`, `2 trades`.
-export function counted(count, noun) {
-  return `${number(count, 0)} ${noun}${count === 1 ? "" : "s"}`;
-}
-
-// An amount without unit: whole units from 1,000 on, cents below, significant digits below a cent.
-export function amount(value, sign = false) {
-  if (value === null || value === undefined) return "n/a";
-  const size = Math.abs(value);
-  const decimals = size > 0 && size < 0.1 ? Math.min(1 - Math.floor(Math.log10(size)), 12) : size >= 999.995 ? 0 : 2;
-  return (sign && value > 0 ? "+" : "") + number(value, decimals);
-}
-
-// A percentage as the reports have it: one decimal, two below 1 %.
-export function share(value, decimals = undefined, sign = false) {
-  if (value === null || value === undefined) return "n/a";
-  const shown = percent(value, decimals ?? (Math.abs(value) >= 0.995 ? 1 : 2));
-  return sign && value > 0 && !shown.startsWith("+") ? `+${shown}` : shown;
-}
-
-// A parameter's value: up to eight significant digits, yes or no, and a dash for what is switched off.
+// A parameter's value: a number, yes or no, and "off" for what is not used.
 export function setting(value) {
   if (value === null || value === undefined) return "off";
   if (typeof value === "boolean") return value ? "yes" : "no";
-  if (typeof value !== "number") return String(value);
-  return price(value);
+  return typeof value === "number" ? price(value) : String(value);
 }
 
-// A value of an objective as people read it.
+// A value of an objective in its unit.
 export function told(name, value) {
-  if (IN_PERCENT.has(name)) return share(value);
-  if (IN_MONEY.has(name)) return amount(value, true);
-  return value === null || value === undefined ? "n/a" : number(value, COUNTED.has(name) ? 0 : 2);
+  if (IN_PERCENT.has(name)) return percent(value);
+  if (IN_MONEY.has(name)) return money(value, { signed: true });
+  return number(value, COUNTED.has(name) ? 0 : 2);
+}
+
+// A figure by the unit that the API names: count, money, percent, ratio, R.
+export function inUnit(value, unit) {
+  if (unit === "count") return number(value, 0);
+  if (unit === "money") return money(value);
+  if (unit === "percent") return percent(value);
+  return unit === "R" && value !== null ? `${number(value, 2)} R` : number(value, 2);
 }
 
 // An objective with its unit, as the title of an axis.
@@ -66,104 +54,87 @@ export function plain(text) {
 
 // -- Parts of a view --------------------------------------------------------------------------------------------------
 
+// Fetch what a view shows and put the nodes that `page` makes of it into `root`; `absent` = {title, todo: nodes} says
+// what to do where nothing is found. Other errors are shown by the frame of the page.
+export async function loaded(root, context, path, query, page, absent) {
+  root.replaceChildren(spinner());
+  const style = stylesheet("views/figures.css");
+  let found;
+  try {
+    found = await get(path, query, { signal: context.signal });
+  } catch (error) {
+    if (error.status !== 404 || !absent) throw error;
+    root.replaceChildren(el("h1", { class: "unseen" }, absent.title), empty(absent.title, ...absent.todo));
+    return;
+  }
+  await style;
+  const nodes = await page(found);
+  if (!context.signal.aborted) root.replaceChildren(...nodes.filter(Boolean));
+}
+
 // A part of a view under its heading; children that are null are left out.
 export function section(heading, ...children) {
-  const id = `section-${heading.toLowerCase().replace(/[^a-z0-9]+/g, "-")}`;
-  return el(
-    "section", { class: "part", "aria-labelledby": id }, el("h2", { id }, heading),
-    ...children.filter((child) => child !== null),
-  );
+  const id = `part-${heading.toLowerCase().replace(/[^a-z0-9]+/g, "-")}`;
+  return el("section", { class: "part", "aria-labelledby": id }, el("h2", { id }, heading), ...children);
 }
 
 // Why something is not here.
 export function missing(text) {
-  return el("p", { class: "missing" }, sentence(text));
+  return el("p", { class: "missing muted" }, text);
 }
 
 // Sentences as a list; null without any.
 export function listed(texts) {
-  return texts?.length ? el("ul", { class: "sentences" }, ...texts.map((text) => el("li", {}, sentence(text)))) : null;
+  return texts?.length ? el("ul", { class: "sentences" }, texts.map((text) => el("li", null, text))) : null;
 }
 
-// A table that scrolls by itself where it is wider than the page. A heading that begins with "<" and the first column
-// stand left; a cell is text, a node, or [text, class].
-export function sheet(caption, header, rows, kind = "") {
-  const heads = header.map((text, at) => {
-    const left = text.startsWith("<") || at === 0;
-    const name = text.replace(/^</, "");
-    return name ? el("th", { scope: "col", class: left ? "left" : "" }, name) : el("td", {});
-  });
-  const lines = rows.map((row) => el("tr", {}, ...row.map((content, at) => cell(content, at, header[at]))));
-  return el(
-    "div", { class: `sheet ${kind}`.trim(), tabindex: "0", role: "region", "aria-label": caption },
-    el("table", {}, el("caption", {}, caption), el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...lines)),
-  );
+// A table of rows that are lists. A heading that begins with "<" and the first column stand left; "~" wraps long text.
+// A cell is text or a node.
+export function sheet(caption, header, rows, options = {}) {
+  const columns = header.map((label, at) => ({
+    key: String(at),
+    label: label.replace(/^[<~]/, ""),
+    heading: at === 0,
+    text: at === 0 || /^[<~]/.test(label),
+    cell: label.startsWith("~") ? (row) => el("span", { class: "wraps" }, row[at]) : (row) => row[at],
+  }));
+  return table({ caption, captionShown: true, columns, rows, cards: true, ...options });
 }
 
-function cell(content, at, header) {
-  const [text, kind] = Array.isArray(content) ? content : [content, ""];
-  const left = at === 0 || header.startsWith("<") ? "left" : "";
-  const attributes = { class: `${left} ${kind}`.trim() };
-  return at === 0 ? el("th", { scope: "row", ...attributes }, text) : el("td", attributes, text);
+// An amount in the colour of gain or loss; the sign says it too.
+export function result(value, text = money(value, { signed: true })) {
+  return el("span", { class: tone(value) }, text);
 }
 
-// A signed amount in the colour of gain or loss; the sign says it too.
-export function result(value, text = amount(value, true)) {
-  return [text, value > 0 ? "gain" : value < 0 ? "loss" : ""];
+// Figures side by side: [label, value, beside, sign].
+export function facts(...entries) {
+  return figures(entries.map(([label, value, beside, sign]) => ({ label, value, beside, tone: sign ?? 0 })));
 }
 
-// Figures with their names, most important first: [name, value, beside].
-export function facts(...found) {
-  return el(
-    "dl", { class: "facts" },
-    ...found.map(([name, value, beside]) =>
-      el("div", {}, el("dt", {}, name), el("dd", { class: "value" }, value), beside ? el("dd", { class: "beside" }, beside) : ""),
-    ),
-  );
-}
-
-// Parts side by side where there is room; those that are null are left out.
+// Charts and tables side by side where there is room; those that are null are left out.
 export function pair(...children) {
-  return el("div", { class: "pair" }, ...children.filter((child) => child !== null));
+  return el("div", { class: "columns" }, children);
 }
 
-// A chart in its frame: the message above, what to know about it below.
-//
-// It is drawn when it comes near to what is seen, so that a page of forty charts opens as fast as one of three.
-// A chart is null or {title, note, size, traces, layout, options, after}: `size` is a class of figures.css ("low", "tall", "small"),
-// `after` is called with the node once it is drawn.
+// A chart in its frame: the message above, what to know about it below. It is drawn when it comes near to what is seen,
+// so that a page of forty charts opens as fast as one of three. A chart is null or {title, note, size, traces, layout,
+// options}; `size` is a class: "low", "tall", "small".
 export function figure(chart, signal) {
-  if (chart === null) return null;
-  figures += 1;
-  const id = `figure-${figures}`;
+  if (!chart) return null;
+  made += 1;
+  const id = `figure-${made}`;
   const plot = el("div", { class: `plot ${chart.size ?? ""}`.trim() });
-  const frame = el(
-    "figure", { class: "chart", "aria-labelledby": id }, el("h3", { id }, chart.title), plot,
-    ...(chart.note ? [el("figcaption", {}, chart.note)] : []),
-  );
   whenSeen(plot, signal, async () => {
-    await draw(plot, chart.traces, chart.layout, chart.options ?? {});
-    if (!signal.aborted) chart.after?.(plot);
+    try {
+      await draw(plot, chart.traces, chart.layout, { signal, label: chart.title, ...chart.options });
+    } catch (error) {
+      plot.replaceChildren(el("p", { class: "muted" }, error.message));
+    }
   });
-  return frame;
-}
-
-// Fetch what a view shows and show the nodes that `page` makes of it, or say why it cannot be shown; `absent` says what
-// to do where nothing is found (404).
-export async function loaded(root, context, path, query, page, absent) {
-  root.replaceChildren(spinner());
-  root.setAttribute("aria-busy", "true");
-  try {
-    const found = await get(path, query, { signal: context.signal });
-    const nodes = await page(found);
-    if (!context.signal.aborted) root.replaceChildren(...nodes.filter((node) => node !== null));
-  } catch (error) {
-    if (context.signal.aborted) return;
-    root.replaceChildren(error.status === 404 && absent ? empty(absent.title, absent.todo) : failure(error));
-    if (error.status === undefined) throw error;
-  } finally {
-    root.removeAttribute("aria-busy");
-  }
+  return el(
+    "figure", { class: "card chart", "aria-labelledby": id }, el("h3", { id }, chart.title), plot,
+    chart.note && el("figcaption", null, chart.note),
+  );
 }
 
 // -- Marks ------------------------------------------------------------------------------------------------------------
@@ -176,7 +147,7 @@ export function upright(x, color, line = {}) {
 // Text beside the top of an upright line.
 export function label(x, text, left) {
   return {
-    x, y: 1, yref: "paper", yanchor: "top", text, showarrow: false, bgcolor: "@page",
+    x, y: 1, yref: "paper", yanchor: "top", text, showarrow: false, bgcolor: "@card",
     xanchor: left ? "right" : "left", xshift: left ? -5 : 5,
   };
 }
@@ -191,53 +162,51 @@ export function bars(name, color, edges, counts, unit = "") {
     y: counts,
     width: pairs.map(([low, high]) => high - low || 1),
     customdata: pairs,
-    marker: { color, line: { color: "@page", width: 1 } },
+    marker: { color, line: { color: "@card", width: 1 } },
     hovertemplate: `%{y} from %{customdata[0]:.3~f} to %{customdata[1]:.3~f}${unit}<extra>${name}</extra>`,
   };
 }
 
-// Ends of equal bins over values.
+// Ends of equal bins from the lowest to the highest value.
 export function edgesOf(low, high, bins = 24) {
   if (!(high > low)) return [low - 0.5, high + 0.5];
   return Array.from({ length: bins + 1 }, (_, at) => low + (at * (high - low)) / bins);
 }
 
-// How many values lie in each bin; the last bin has its upper end.
+// How many values lie in each of equal bins; the last one has its upper end.
 export function binned(values, edges) {
   const counts = new Array(edges.length - 1).fill(0);
-  const low = edges[0];
-  const width = edges[1] - low;
+  const width = edges[1] - edges[0];
   for (const value of values) {
-    counts[Math.min(Math.max(Math.floor((value - low) / width), 0), counts.length - 1)] += 1;
+    counts[Math.min(Math.max(Math.floor((value - edges[0]) / width), 0), counts.length - 1)] += 1;
   }
   return counts;
 }
 
-// A line of a chart.
 export function line(name, x, y, color, style = {}) {
   return { type: "scatter", mode: "lines", name, x, y, line: { color, width: 1.8, ...style } };
 }
 
-// Marks of a chart.
 export function dots(name, x, y, color, marker = {}) {
   return { type: "scatter", mode: "markers", name, x, y, marker: { color, size: 5, opacity: 0.7, ...marker } };
 }
 
 // The chosen point: one shape and colour in every chart.
 export function star(x, y, name = "chosen") {
-  return dots(name, [x], [y], "@chosen", {
-    symbol: "star", size: 15, opacity: 1, line: { color: "@page", width: 1.5 },
-  });
+  return dots(name, [x], [y], "@pick", { symbol: "star", size: 15, opacity: 1, line: { color: "@card", width: 1.5 } });
 }
 
-// The middle of values.
+export function finite(values) {
+  return values.filter((value) => value !== null && Number.isFinite(value));
+}
+
 export function median(values) {
   const sorted = [...values].sort((a, b) => a - b);
   const half = sorted.length >> 1;
   return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
 }
 
-// Room on both sides of a range.
+// A range with room on both sides.
 export function roomy(low, high, room = 0.06) {
   const wide = room * (high - low) || 1;
   return [low - wide, high + wide];

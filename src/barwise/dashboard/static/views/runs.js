@@ -110,9 +110,9 @@ export async function show(root, params, { signal, navigate, title, announce, ke
           el("span", { class: "name muted" }, run.name)] },
       { key: "state", label: "State", text: true, sort: true, cell: (run) => stateBadge(run.state) },
       { key: "verdict", label: "Verdict", text: true, sort: true, cell: (run) => verdictBadge(run.verdict) },
-      sharpe("baseline", "Sharpe base", "Annual Sharpe ratio of the baseline"),
-      sharpe("optimized", "optimized", "Annual Sharpe ratio of what the search chose, in the data it was chosen on"),
-      sharpe("out_of_sample", "out of sample", "Annual Sharpe ratio of the stitched out-of-sample windows"),
+      sharpe("baseline", "Sharpe baseline", "Annual Sharpe ratio of the baseline"),
+      sharpe("optimized", "Sharpe optimized", "Annual Sharpe ratio of what the search chose, in the data it was chosen on"),
+      sharpe("out_of_sample", "Sharpe out of sample", "Annual Sharpe ratio of the stitched out-of-sample windows"),
       { key: "total_return", label: "Return", sort: true, title: "Of what the run ended with",
         value: (run) => metric(run, last(run), "total_return"),
         cell: (run) => (metric(run, last(run), "total_return") === null ? el("span", { class: "muted" }, "n/a")

@@ -1,12 +1,10 @@
 // The verdict of a run and everything behind it: the word and why, each test beside its threshold, and the charts that
 // show what luck alone would have done. What was not run says so instead of leaving a gap.
 
-import { get } from "../api.js";
-import { el, number, verdictBadge } from "../ui.js";
-import {
-  amount, counted, facts, figure, listed, loaded, missing, pair, result, section, setting, share, sheet,
-} from "./figures.js";
-import { sentence, words } from "./run_words.js";
+import { get, runPath } from "../api.js";
+import { counted, el, heading, market, money, number, percent, price, stylesheet, verdictBadge, words } from "../ui.js";
+import { facts, figure, listed, loaded, missing, pair, result, section, sheet } from "./figures.js";
+import { sentence } from "./run_words.js";
 import {
   degradationChart, drawdownChart, driftCharts, fanChart, luckChart, missedChart, nullChart, pathChart, pboChart,
   scenarioChart, stitchedChart, windowChart,
@@ -26,34 +24,35 @@ const CANNOT_KNOW =
   "fails, a market that changes, or the trials that nobody recorded.";
 const CURVE_POINTS = 1500;
 
-export async function show(root, params, context) {
-  const { name } = params;
+export async function show(root, { name }, context) {
   context.title(`Validation of ${name}`);
+  const live = el("a", { href: `#/run/${encodeURIComponent(name)}/live` }, "its stages");
   const absent = {
     title: "No verdict of this run",
-    todo: `Stage 8 has not ended or was left out. Follow it at #/run/${name}/live, or run the same command again.`,
+    todo: ["The verdict has not been reached or was not asked for. Look at ", live, ", or give the same command again: it goes on where it was."],
   };
-  const path = `/runs/${encodeURIComponent(name)}/validation`;
-  await loaded(root, context, path, {}, (found) => page(name, found, context), absent);
+  await stylesheet("views/validation.css");
+  await loaded(root, context, runPath(name, "validation"), {}, (found) => page(name, found, context), absent);
 }
 
 async function page(name, found, context) {
   const { signal } = context;
   const walked = found.walk_forward;
   return [
+    heading("Validation", market(found.market), el("span", { class: "muted code" }, name)),
     verdict(found),
     section("Tests", ...tests(found.tests)),
     section(
       "Luck and shuffled markets",
-      el("p", {}, luckSentence(found.evidence)),
+      el("p", null, luckSentence(found.evidence)),
       pair(figure(luckChart(found), signal), shuffled(found.permutation, signal)),
     ),
-    section("Walk-forward", ...(walked ? await walk(name, walked, signal) : [missing(whyNoWalk(found))])),
+    section("Walk-forward", ...(walked ? await walk(name, walked, signal) : [missing(sentence(whyNoWalk(found)))])),
     section("Overfitting of the search", ...selection(found, signal)),
     section("Other histories", ...histories(found, signal)),
     section("Less kind worlds", ...worlds(found, signal)),
-    found.look_ahead ? section("Look-ahead", el("p", {}, found.look_ahead.text)) : null,
-    found.notes?.length ? section("Notes", listed(found.notes)) : null,
+    found.look_ahead && section("Look-ahead", el("p", null, found.look_ahead.text)),
+    found.notes?.length > 0 && section("Notes", listed(found.notes.map(sentence))),
     section("The rule and how often it is wrong", ...rule(found.error_rates)),
   ];
 }
@@ -61,32 +60,40 @@ async function page(name, found, context) {
 // -- Verdict and tests ------------------------------------------------------------------------------------------------
 
 function verdict(found) {
-  const [first, ...others] = found.reasons ?? [];
+  const [first, ...others] = (found.reasons ?? []).map(sentence);
   const deciding = found.tests.filter((test) => test.decides);
   const passed = deciding.filter((test) => test.passed).length;
+  const kind = found.verdict.toLowerCase().replaceAll(" ", "-");
   return el(
-    "section", { class: "part verdict-card", "aria-labelledby": "verdict-word" },
-    el("h2", { id: "verdict-word" }, verdictBadge(found.verdict)),
-    first ? el("p", { class: "because" }, sentence(first)) : "",
-    listed(others) ?? "",
-    el("p", { class: "beside" }, `${passed} of ${counted(deciding.length, "deciding test")} passed.`),
-    ...(found.would_change?.length ? [el("h3", {}, "What would change it"), listed(found.would_change)] : []),
-    ...(found.error_rates ? [el("h3", {}, "How often this word is wrong"), el("p", {}, errorSentence(found.error_rates))] : []),
+    "section", { class: `card verdict-card ${kind}`, "aria-labelledby": "verdict-word" },
+    el(
+      "div", { class: "because" },
+      el("h2", { id: "verdict-word" }, verdictBadge(found.verdict)),
+      first && el("p", { class: "first" }, first),
+      listed(others),
+      el("p", { class: "muted" }, `${passed} of ${counted(deciding.length, "deciding test")} passed.`),
+    ),
+    el(
+      "div", { class: "beside-it" },
+      found.would_change?.length > 0 && [el("h3", null, "What would change it"), listed(found.would_change.map(sentence))],
+      found.error_rates && [el("h3", null, "How often this word is wrong"), el("p", null, errorSentence(found.error_rates))],
+    ),
   );
 }
 
 function tests(all) {
-  const header = ["test", "<", "number", "<threshold", "<what it means"];
+  const header = ["test", "<passed", "number", "<threshold", "~what it means"];
   const rows = (decides) =>
     all.filter((test) => test.decides === decides).map((test) => {
       const found = stateOf(test);
       const kind = found === "passed" || found === "failed" ? found : "open";
       const limit = test.threshold === "decides nothing" ? "" : test.threshold;
-      return [test.name, [`${SIGNS[found]} ${found}`, kind], shown(test), limit, [sentence(test.meaning), "long"]];
+      const word = el("span", { class: `test-${kind}` }, `${SIGNS[found]} ${found}`);
+      return [test.name, word, shown(test), limit, sentence(test.meaning)];
     });
   return [
-    sheet("The rule looks at these", header, rows(true), "tests"),
-    sheet("Beside them, deciding nothing", header, rows(false), "tests"),
+    sheet("The rule looks at these", header, rows(true)),
+    sheet("Beside them, deciding nothing", header, rows(false)),
   ];
 }
 
@@ -99,9 +106,9 @@ function stateOf(test) {
 function shown(test) {
   if (test.value === null) return "n/a";
   if (["trades", "windows"].includes(test.unit)) return number(test.value, 0);
-  if (test.unit === "share") return share(100 * test.value);
+  if (test.unit === "share") return percent(100 * test.value);
   if (test.unit === "years") return years(test.value);
-  return test.unit === "money" ? amount(test.value, true) : number(test.value, 2);
+  return test.unit === "money" ? money(test.value, { signed: true }) : number(test.value, 2);
 }
 
 function years(value) {
@@ -112,22 +119,20 @@ function luckSentence(evidence) {
   const are = evidence.n_trials === 1 ? "is" : "are";
   return (
     `${counted(evidence.n_trials, "configuration")} ${are} on record for these candles; over ${years(evidence.years)} ` +
-    `the best of so many without any edge is expected to show a Sharpe ratio of ${told(evidence.luck_line)}. This one ` +
-    `shows ${told(evidence.annual_sharpe)}.`
+    `the best of so many without any edge is expected to show a Sharpe ratio of ${number(evidence.luck_line)}. This one ` +
+    `shows ${number(evidence.annual_sharpe)}.`
   );
 }
-
-const told = (value) => (value === null || value === undefined ? "n/a" : number(value, 2));
 
 function shuffled(test, signal) {
   if (!test) {
     return missing(
-      "not run. The same search on shuffled markets would say what searching alone finds; without it nothing is more " +
-        "than UNPROVEN",
+      "Not run. The same search on shuffled markets would say what searching alone finds; without it nothing is more " +
+        "than UNPROVEN.",
     );
   }
   const chart = figure(nullChart(test), signal);
-  return chart ?? missing("no trial kept the guards, here or on the shuffled markets: there is nothing to draw");
+  return chart ?? missing("No trial kept the guards, here or on the shuffled markets: there is nothing to draw.");
 }
 
 // -- Walk-forward -----------------------------------------------------------------------------------------------------
@@ -146,41 +151,41 @@ async function walk(name, walked, signal) {
   return [
     ...parts,
     facts(
-      ["Net result", amount(total.net_pnl, true), counted(total.total_trades, "trade")],
-      ["Sharpe", told(total.sharpe_ratio), "of the stitched series, annual"],
-      ["Max drawdown", share(total.max_drawdown), "of the stitched series"],
-      ["Consistency", share(100 * walked.consistency_score, 0), `of windows made money${between(walked.consistency_interval)}`],
-      ["Efficiency", told(walked.efficiency), "out-of-sample Sharpe over in-sample Sharpe"],
-      ["Stability", told(walked.stability_score), "of the parameters, 1 = never changed"],
+      ["Net result", money(total.net_pnl, { signed: true }), counted(total.total_trades, "trade")],
+      ["Sharpe", number(total.sharpe_ratio), "of the stitched series, annual"],
+      ["Max drawdown", percent(total.max_drawdown), "of the stitched series"],
+      ["Consistency", percent(100 * walked.consistency_score, 0), `of windows made money${between(walked.consistency_interval)}`],
+      ["Efficiency", number(walked.efficiency), "out-of-sample Sharpe over in-sample Sharpe"],
+      ["Stability", number(walked.stability_score), "of the parameters, 1 = never changed"],
     ),
     pair(
       figure(windowChart(walked), signal),
-      figure(stitchedChart(walked, curve, curve?.equity?.[0]), signal) ?? missing("no window had a bar to trade"),
+      figure(stitchedChart(walked, curve, curve?.equity?.[0]), signal) ?? missing("No window had a bar to trade."),
     ),
-    el("details", {}, el("summary", {}, "All windows as a table"), windowTable(walked)),
+    el("details", null, el("summary", null, "All windows as a table"), windowTable(walked)),
     ...(drift.length
       ? [
-        el("h3", {}, "What each window chose"),
-        el("p", { class: "beside" }, "A parameter that jumps from window to window was fitted to noise."),
+        el("h3", null, "What each window chose"),
+        el("p", { class: "muted" }, "A parameter that jumps from window to window was fitted to noise."),
         el("div", { class: "small-charts" }, ...drift.map((chart) => figure(chart, signal))),
       ]
-      : walked.reoptimized ? [missing("every window chose the same parameters")] : []),
+      : walked.reoptimized ? [missing("Every window chose the same parameters.")] : []),
   ];
 }
 
 function between(interval) {
   if (!interval || interval.includes(null)) return "";
-  return `; ${share(100 * interval[0], 0)} to ${share(100 * interval[1], 0)} with 90 % confidence`;
+  return `; ${percent(100 * interval[0], 0)} to ${percent(100 * interval[1], 0)} with 90 % confidence`;
 }
 
 // The equity of all out-of-sample pieces, one after the other; null where it cannot be made again.
 async function stitched(name, signal) {
   try {
     const query = { parts: "out_of_sample", points: CURVE_POINTS };
-    const answer = await get(`/runs/${encodeURIComponent(name)}/equity`, query, { signal });
+    const answer = await get(runPath(name, "equity"), query, { signal });
     return answer.series.find((one) => one.part === "out_of_sample") ?? null;
   } catch (error) {
-    if (signal.aborted || error.status === undefined) throw error;
+    if (error.status === undefined) throw error;
     return null;
   }
 }
@@ -195,19 +200,19 @@ function windowTable(walked) {
     const { in_sample: inside, out_of_sample: outside } = window;
     return [
       String(window.number), `${day(window.is_start)} .. ${day(window.is_end)}`,
-      `${day(window.oos_start)} .. ${day(window.oos_end)}`, number(window.trials, 0), told(inside?.sharpe_ratio),
-      told(outside?.sharpe_ratio), outside ? result(outside.net_pnl) : "n/a", share(outside?.max_drawdown),
+      `${day(window.oos_start)} .. ${day(window.oos_end)}`, number(window.trials, 0), number(inside?.sharpe_ratio),
+      number(outside?.sharpe_ratio), outside ? result(outside.net_pnl) : "n/a", percent(outside?.max_drawdown),
       number(outside?.total_trades ?? 0, 0), window.scored ? "yes" : "no",
     ];
   });
-  return sheet("The windows; spans are half-open, every part starts from the same capital", header, rows, "long-table");
+  return sheet("The windows; spans are half-open, every part starts from the same capital", header, rows, { cards: false });
 }
 
 // -- Overfitting ------------------------------------------------------------------------------------------------------
 
 function selection(found, signal) {
   const chosen = found.selection;
-  if (!chosen) return [missing("not looked at: the search was not part of this verdict")];
+  if (!chosen) return [missing("Not looked at: the search was not part of this verdict.")];
   const charts = [
     figure(pboChart(chosen, found.overfitting), signal), figure(degradationChart(chosen, found.overfitting), signal),
   ].filter((chart) => chart !== null);
@@ -222,14 +227,14 @@ function selection(found, signal) {
   }
   const nothing =
     chosen.pbo === null
-      ? missing("the trials cannot be compared: too few bars, or fewer than two of them traded")
+      ? missing("The trials cannot be compared: too few bars, or fewer than two of them traded.")
       : missing(
-        `the share of splits that say overfitting is ${share(100 * chosen.pbo)}; how they are spread is not kept by ` +
-          "runs of this age: run the same command with --from 8",
+        `${percent(100 * chosen.pbo)} of the splits say overfitting. How they are spread was not kept when this run was ` +
+          "made: give the same command again with --from 8.",
       );
   return [
     charts.length ? pair(...charts) : nothing,
-    el("p", {}, notes.join(" ")),
+    el("p", null, notes.join(" ")),
     figure(pathChart(chosen.path_sharpes), signal),
   ];
 }
@@ -243,14 +248,14 @@ function histories(found, signal) {
     pair(
       paths
         ? figure(fanChart(paths, barMs), signal)
-        : missing("no other histories: there is no out-of-sample result of more than 30 bars that varies"),
+        : missing("No other histories: there is no out-of-sample result of more than 30 bars that varies."),
       reshuffled
         ? figure(drawdownChart(reshuffled), signal)
-        : missing("no reshuffled trades: fewer than two were made"),
+        : missing("No reshuffled trades: fewer than two were made."),
       missed ? figure(missedChart(missed), signal) : null,
       intervals(found),
     ),
-    el("p", { class: "missing" }, "None of these is a probability of an edge: a lucky sample stays lucky in all of its resamples."),
+    missing("None of these is a probability of an edge: a lucky sample stays lucky in all of its resamples."),
   ];
 }
 
@@ -263,7 +268,7 @@ function barLength(timeframe) {
 
 function intervals(found) {
   const rows = Object.entries(found.intervals ?? {}).map(([name, ends]) => {
-    const inUnit = (value) => (name === "sharpe_ratio" ? told(value) : share(value));
+    const inUnit = (value) => (name === "sharpe_ratio" ? number(value) : percent(value));
     return [INTERVALS[name] ?? words(name), inUnit(ends[0]), inUnit(found.in_sample?.[name]), inUnit(ends[1])];
   });
   return rows.length
@@ -285,28 +290,28 @@ function worlds(found, signal) {
         one.name, result(one.net_pnl), at && base !== null ? result(one.net_pnl - base) : "", number(one.trades, 0),
       ]),
     )
-    : missing("without out-of-sample pieces there is nothing to stress");
+    : missing("Without out-of-sample pieces there is nothing to stress.");
   const around = jitters.length
     ? sheet(
       "The neighbourhood of the chosen strategy, in-sample",
       ["every parameter", "tried", "with a profit", "median Sharpe", "worst tenth"],
       jitters.map((one) => [
-        `up to ${share(100 * one.share, 0)} off`, number(one.tried, 0), share(100 * one.profitable, 0),
-        told(one.median), told(one.worst_decile),
+        `up to ${percent(100 * one.share, 0)} off`, number(one.tried, 0), percent(100 * one.profitable, 0),
+        number(one.median), number(one.worst_decile),
       ]),
     )
-    : missing("the neighbourhood of the chosen strategy could not be tried");
-  return [pair(figure(scenarioChart(scenarios), signal), el("div", {}, table, around))];
+    : missing("The neighbourhood of the chosen strategy could not be tried.");
+  return [pair(figure(scenarioChart(scenarios), signal), el("div", null, table, around))];
 }
 
 // -- The rule ---------------------------------------------------------------------------------------------------------
 
 function rule(rates) {
-  const parts = [el("p", {}, RULE)];
+  const parts = [el("p", null, RULE)];
   if (rates) {
     const rows = rates.markets.map((row) => [
       row.market, row.sharpe ? number(row.sharpe, 1) : "none", number(row.years, 1), number(row.runs, 0),
-      share((100 * row.likely_real) / row.runs),
+      percent((100 * row.likely_real) / row.runs),
     ]);
     parts.push(
       sheet(
@@ -315,7 +320,7 @@ function rule(rates) {
       ),
     );
   }
-  return [...parts, el("p", { class: "missing" }, CANNOT_KNOW)];
+  return [...parts, missing(CANNOT_KNOW)];
 }
 
 function errorSentence(rates) {
@@ -323,9 +328,9 @@ function errorSentence(rates) {
   const [runs, wrong] = ["runs", "likely_real"].map((key) => noise.reduce((sum, row) => sum + row[key], 0));
   const edges = rates.markets.filter((row) => row.sharpe).map(
     (row) =>
-      `a true Sharpe ratio of ${setting(row.sharpe)} over ${setting(row.years)} ${row.years === 1 ? "year" : "years"} in ` +
-      share((100 * row.likely_real) / row.runs, 0),
+      `a true Sharpe ratio of ${price(row.sharpe)} over ${price(row.years)} ${row.years === 1 ? "year" : "years"} in ` +
+      percent((100 * row.likely_real) / row.runs, 0),
   );
-  const said = `On ${counted(runs, "market")} without an edge it said LIKELY REAL ${share((100 * wrong) / runs)} of the time.`;
+  const said = `On ${counted(runs, "market")} without an edge it said LIKELY REAL ${percent((100 * wrong) / runs)} of the time.`;
   return edges.length ? `${said} It finds an edge of ${edges.join("; ")}.` : said;
 }

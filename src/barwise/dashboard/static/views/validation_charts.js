@@ -1,17 +1,16 @@
 // The charts of a verdict: what was found, and what would have been found by luck. Each has its message with the
 // figures as title; what is not there has no chart, and the view says why instead.
 
-import { number } from "../ui.js";
+import { counted, money, number, percent, words } from "../ui.js";
 import {
-  amount, bars, binned, counted, dots, edgesOf, label, line, median, plain, roomy, share, upright,
+  bars, binned, dots, edgesOf, finite, label, line, median, plain, roomy, upright,
 } from "./figures.js";
-import { words } from "./run_words.js";
 
 const DAY_MS = 86_400_000;
 const MOST_LABELS = 30; // of bars, before trade counts run into each other
 const FEW = 10; // so few that an axis would show halves of markets
 
-const finite = (values) => values.filter((value) => value !== null && Number.isFinite(value));
+const made = (value) => money(value, { signed: true });
 
 // -- Luck -------------------------------------------------------------------------------------------------------------
 
@@ -98,7 +97,7 @@ export function nullChart(test) {
       yaxis: {
         title: { text: "shuffled markets" }, rangemode: "tozero", ...(values.length <= FEW ? { dtick: 1 } : {}),
       },
-      shapes: [upright(test.real, "@chosen")],
+      shapes: [upright(test.real, "@pick")],
       annotations: [label(test.real, `this market: ${number(test.real, 2)}`, 2 * test.real > low + high)],
     },
   };
@@ -162,9 +161,9 @@ export function stitchedChart(walked, curve, capital) {
   }));
   const start = { type: "line", x0: 0, x1: 1, xref: "paper", y0: capital, y1: capital };
   const { net_pnl: net, sharpe_ratio: ratio, total_trades: trades } = walked.out_of_sample;
-  const made = `${amount(net, true)} with ${counted(trades, "trade")}: a Sharpe ratio of ${number(ratio, 2)}`;
+  const ended = `${made(net)} with ${counted(trades, "trade")}: a Sharpe ratio of ${number(ratio, 2)}`;
   return {
-    title: walked.reoptimized ? `Out-of-sample ${made}` : `One given configuration made ${made}`,
+    title: walked.reoptimized ? `Out-of-sample ${ended}` : `One given configuration made ${ended}`,
     note: "Every other window is shaded; the dotted line is the capital at the start.",
     traces: [{
       ...line("out-of-sample equity", curve.time, curve.equity, "@outside"),
@@ -211,7 +210,7 @@ export function pboChart(found, splits) {
   const above = counts.map((count, at) => count - below[at]);
   return {
     title:
-      `The best of one half is below the middle of the other in ${share(100 * found.pbo, 0)} of the splits`,
+      `The best of one half is below the middle of the other in ${percent(100 * found.pbo, 0)} of the splits`,
     note:
       `${counted(found.splits, "split")} of ${counted(found.trials, "trial")} in ${splits.blocks} blocks. Without any edge it is about half; only ` +
       "10 % or less says something.",
@@ -252,7 +251,7 @@ export function degradationChart(found, splits) {
   }
   return {
     title:
-      `The chosen trial loses in the other half in ${share(100 * found.probability_of_loss, 0)} of the splits`,
+      `The chosen trial loses in the other half in ${percent(100 * found.probability_of_loss, 0)} of the splits`,
     note: notes.join(" "),
     traces,
     layout: {
@@ -316,11 +315,11 @@ export function fanChart(paths, barMs) {
   traces.push({ ...line("what happened", days, paths.observed, "@outside"), hovertemplate: "%{y:.4f}" });
   return {
     title:
-      `${share(paths.loss_probability, 0)} of ${number(paths.resamples, 0)} other histories end below their start; one ` +
-      `in twenty falls by ${share(paths.max_drawdown.percentiles.p95)} or more`,
+      `${percent(paths.loss_probability, 0)} of ${number(paths.resamples, 0)} other histories end below their start; one ` +
+      `in twenty falls by ${percent(paths.max_drawdown.percentiles.p95)} or more`,
     note:
       `Blocks of the out-of-sample returns, ${number(paths.block, 0)} bars long in the mean, drawn again. ` +
-      `${share(paths.ruin_probability)} of them lose half of the money at some time.`,
+      `${percent(paths.ruin_probability)} of them lose half of the money at some time.`,
     traces,
     layout: {
       showlegend: true,
@@ -337,7 +336,7 @@ export function drawdownChart(found) {
   const [deep, real] = [percentiles.p95, found.observed_drawdown];
   return {
     title:
-      `The same trades in other orders: one in twenty falls by ${share(deep)} or more; ${share(real)} happened`,
+      `The same trades in other orders: one in twenty falls by ${percent(deep)} or more; ${percent(real)} happened`,
     note:
       `${number(found.resamples, 0)} orders of ${counted(found.trades, "trade")}; the final equity is the same in all ` +
       "of them.",
@@ -347,7 +346,7 @@ export function drawdownChart(found) {
       bargap: 0,
       xaxis: { title: { text: "deepest drawdown of closed trades (%)" }, rangemode: "tozero" },
       yaxis: { title: { text: "orders" }, rangemode: "tozero" },
-      shapes: [upright(real, "@chosen"), upright(deep, "@ink", { dash: "dot" })],
+      shapes: [upright(real, "@pick"), upright(deep, "@ink", { dash: "dot" })],
       annotations: [label(real, "what happened", real < deep), label(deep, "95 %", real >= deep)],
     },
   };
@@ -360,18 +359,18 @@ export function missedChart(found) {
   const [low, high] = [edges[0], edges.at(-1)];
   return {
     title:
-      `With ${share(found.missed_share, 0)} of the trades missed, one time in twenty ${amount(percentiles.p5, true)} ` +
-      `or less is left of ${amount(whole, true)}`,
+      `With ${percent(found.missed_share, 0)} of the trades missed, one time in twenty ${made(percentiles.p5)} ` +
+      `or less is left of ${made(whole)}`,
     note:
-      `${number(found.resamples, 0)} times, each trade missed by chance. ${share(found.loss_probability)} of them lose ` +
-      `money; without the best trade it is ${amount(found.without_best, true)}.`,
+      `${number(found.resamples, 0)} times, each trade missed by chance. ${percent(found.loss_probability)} of them lose ` +
+      `money; without the best trade it is ${made(found.without_best)}.`,
     traces: [bars("results", "@done", edges, counts)],
     layout: {
       showlegend: false,
       bargap: 0,
       xaxis: { title: { text: "net result (quote currency)" }, range: roomy(Math.min(low, whole), Math.max(high, whole), 0.03) },
       yaxis: { title: { text: "samples" }, rangemode: "tozero" },
-      shapes: [upright(whole, "@chosen"), upright(0, "@ink", { width: 1 })],
+      shapes: [upright(whole, "@pick"), upright(0, "@ink", { width: 1 })],
       annotations: [label(whole, "none missed", 2 * whole > low + high)],
     },
   };
@@ -396,7 +395,7 @@ export function scenarioChart(scenarios) {
       orientation: "h",
       y: rows.map((one) => one.name),
       x: rows.map((one) => one.net_pnl),
-      text: rows.map((one) => amount(one.net_pnl, true)),
+      text: rows.map((one) => made(one.net_pnl)),
       textposition: "auto",
       cliponaxis: false,
       marker: { color: rows.map((one) => (one.net_pnl > 0 ? "@gain" : "@loss")) },

@@ -1,0 +1,337 @@
+// A run while it happens: stages, how far it is, the best so far, trials and windows as they come, and the verdict.
+
+import { ApiError, get, post, runPath, stream } from "../api.js";
+import * as charts from "../charts.js";
+import {
+  button, card, count, debounce, duration, el, failure, figures, heading, number, progress, stateBadge, stylesheet,
+  verdictBadge, words,
+} from "../ui.js";
+import { LiveState } from "./live_state.js";
+
+const LOG_LINES = 200;
+const TICK_MS = 1000;
+const DRAW_MS = 200;
+const LOWEST_SHARE = 0.02;
+
+const short = (value) => number(value, 3);
+
+export async function show(root, { name }, { signal, navigate, title, announce, keys }) {
+  title(`Live ${name}`);
+  await stylesheet("views/live.css");
+  const state = new LiveState();
+  const parts = frame(name);
+  root.replaceChildren(...parts.nodes);
+  let heard = false;
+  let chosen = "";
+
+  // -- What can be done about it --
+
+  async function act(what, said) {
+    parts.trouble.replaceChildren();
+    parts.actions.querySelectorAll("button").forEach((one) => { one.disabled = true; });
+    try {
+      const answer = await post(runPath(name, what), {}, { signal });
+      announce(said);
+      if (answer.name && answer.name !== name) navigate(`#/run/${encodeURIComponent(answer.name)}/live`);
+    } catch (error) {
+      if (!signal.aborted) parts.trouble.replaceChildren(failure(error));
+    } finally {
+      chosen = "";
+      drawActions();
+    }
+  }
+  const stop = () => { if (state.state === "running") act("stop", "The run is asked to stop."); };
+
+  function drawActions() {
+    if (chosen === state.state) return;
+    chosen = state.state;
+    const buttons = {
+      running: [button("Stop", stop, { class: "stop", title: "What is done is kept; it can be resumed" })],
+      interrupted: [button("Resume", () => act("resume", "The run goes on."), { class: "first" })],
+      stopped: [button("Resume", () => act("resume", "The run goes on."), { class: "first" })],
+      failed: [button("Resume", () => act("resume", "The run goes on."), { class: "first" })],
+      done: [el("a", { class: "button first", href: `#/run/${encodeURIComponent(name)}` }, "See the result")],
+    }[state.state] || [];
+    parts.actions.replaceChildren(...buttons);
+  }
+
+  // -- Drawing, at most every DRAW_MS --
+
+  let drawnVersion = -1;
+  let drawnState = "";
+  function draw() {
+    if (signal.aborted || drawnVersion === state.version) return;
+    drawnVersion = state.version;
+    drawHead(parts, state);
+    drawActions();
+    drawStages(parts, state);
+    drawSteps(parts, state);
+    drawVerdict(parts, state, name);
+    drawHistory(parts, state, signal);
+    drawWindows(parts, state, signal);
+    if (drawnState !== state.state) {
+      drawnState = state.state;
+      if (state.settled) announce(state.verdict ? `The run is ${state.state}: ${state.verdict.word}.` : `The run is ${state.state}.`);
+    }
+  }
+
+  let due = 0;
+  function changed() {
+    due ||= setTimeout(() => {
+      due = 0;
+      draw();
+    }, DRAW_MS);
+  }
+
+  const readLog = debounce(async () => {
+    try {
+      const { lines } = await get(runPath(name, "log"), { lines: LOG_LINES }, { signal });
+      drawLog(parts.log, lines);
+    } catch (error) {
+      if (!signal.aborted) parts.log.replaceChildren(el("p", { class: "muted" }, error.message));
+    }
+  }, 400);
+
+  stream({ run: name }, {
+    line(line) {
+      heard = true;
+      state.take(line);
+      if (line.kind === "stage_begun") announce(`Stage ${line.stage}, ${line.name}`);
+      if (["stage_begun", "stage_done", "run_done", "interrupted", "failed"].includes(line.kind)) readLog();
+      changed();
+    },
+    run(change) {
+      if (change.name !== name || state.state === change.state) return;
+      // A run that was killed writes no last line; the list knows.
+      if (["running", "done", "interrupted", "failed", "stopped"].includes(change.state)) state.state = change.state;
+      state.version += 1;
+      changed();
+    },
+    reset: () => state.clear(),
+    connected(yes) {
+      parts.connection.textContent = yes ? "" : "The connection is lost; it will go on where it was.";
+    },
+  }, { signal });
+
+  const clock = setInterval(() => drawClock(parts, state), TICK_MS);
+  signal.addEventListener("abort", () => {
+    clearInterval(clock);
+    clearTimeout(due);
+  });
+  keys({ s: stop });
+  readLog();
+
+  // A stream of a name that is not there never says so: ask once.
+  try {
+    const known = (await get("/runs", {}, { signal })).runs.find((run) => run.name === name);
+    if (!known && !heard) await missing(name, signal, () => heard);
+    if (known && state.state === "waiting") state.state = known.state;
+    else if (known && state.state === "running" && known.state !== "running") state.state = known.state;
+    state.version += 1;
+    changed();
+  } catch (error) {
+    if (signal.aborted) return;
+    throw error;
+  }
+}
+
+// A run that was just started has no files yet; it is given some seconds.
+async function missing(name, signal, heard) {
+  for (let waited = 0; waited < 20 && !heard() && !signal.aborted; waited += 1) {
+    await new Promise((done) => { setTimeout(done, 500); });
+  }
+  if (heard() || signal.aborted) return;
+  throw new ApiError({ kind: "NotFound", message: `There is no run ${name}.`, status: 404,
+    hint: "It may have ended before its first stage: `barwise run` in a terminal tells why. Or choose one under Runs." });
+}
+
+// -- The pieces -------------------------------------------------------------------------------------------------------
+
+function frame(name) {
+  const badge = el("span", { class: "live-state" });
+  const actions = el("span", { class: "row push" });
+  const connection = el("p", { class: "connection loss", role: "status" });
+  const trouble = el("div");
+  const numbers = el("div");
+  const whole = el("div");
+  const now = el("p", { class: "now" });
+  const stages = el("ol", { class: "stages" });
+  const steps = el("div", { class: "steps" });
+  const verdict = el("div");
+  const history = el("div");
+  const windows = el("div");
+  const log = el("div", { class: "log", role: "region", "aria-label": "Last lines of the log", tabindex: 0 });
+  const historyCard = card("Optimization history", [el("p", { class: "muted note" }), history]);
+  const windowsCard = card("Walk-forward windows", [el("p", { class: "muted note" }), windows]);
+  windowsCard.hidden = true;
+  return {
+    badge, actions, connection, trouble, numbers, whole, now, stages, steps, verdict, history, windows, log,
+    historyCard, windowsCard,
+    nodes: [
+      heading(name, badge, actions), connection, trouble, verdict, numbers,
+      el("div", { class: "side reversed" },
+        el("div", { class: "stack" }, card("Stages", [whole, now, stages, steps])),
+        el("div", { class: "stack" }, historyCard, windowsCard, card("Log", log))),
+    ],
+  };
+}
+
+function drawHead({ badge, numbers, whole }, state) {
+  badge.replaceChildren(stateBadge(state.state));
+  const { best } = state;
+  numbers.replaceChildren(figures([
+    { label: "Elapsed", value: el("span", { class: "elapsed" }, elapsed(state)),
+      beside: state.candles ? `${count(state.candles.bars)} bars of ${state.candles.symbol} ${state.candles.timeframe}` : state.market },
+    { label: "Left in this step", value: el("span", { class: "eta" }, left(state)),
+      beside: state.step ? `${count(state.step.done)} of ${count(state.step.total)} ${state.step.name}` : "" },
+    { label: `Best ${words(state.objective || "value")} so far`, value: best ? number(best.value, 3, { signed: true }) : "n/a",
+      tone: best?.value, beside: best ? `trial ${count(best.at)}${best.stage ? `, stage ${best.stage}` : ""}` : "no trial yet" },
+    { label: "Trials", value: count(state.counts.trial),
+      beside: state.counts.trial ? `${count(state.counts.pruned)} pruned` : "" },
+    { label: "Windows", value: windowCount(state), beside: state.windows.length
+      ? `${count(state.windows.filter(({ scored }) => scored).length)} scored` : "" },
+  ]));
+  const share = state.share;
+  whole.replaceChildren(progress(share, "The whole run"));
+}
+
+function windowCount(state) {
+  const step = state.steps.get("walk-forward");
+  if (state.windows.length) return count(state.windows.length);
+  return step ? `${count(step.done)} of ${count(step.total)}` : "0";
+}
+
+function elapsed(state) {
+  if (state.begunMs === null) return "n/a";
+  return duration(Math.max((state.endedMs ?? Date.now()) - (state.resumedMs ?? state.begunMs), 0));
+}
+
+function left(state) {
+  if (state.settled) return "0 s";
+  const ms = state.eta(Date.now());
+  return ms === null ? "n/a" : `about ${duration(Math.ceil(ms / 1000) * 1000)}`.replace(/\.000/, "");
+}
+
+// What changes without a line: the time.
+function drawClock({ numbers, stages }, state) {
+  if (state.state !== "running") return;
+  const clock = numbers.querySelector(".elapsed");
+  const eta = numbers.querySelector(".eta");
+  if (clock) clock.textContent = elapsed(state);
+  if (eta) eta.textContent = left(state);
+  const running = stages.querySelector(".running-time");
+  if (running && state.current) running.textContent = duration(Math.max(Date.now() - state.current.begunMs, 0));
+}
+
+function drawStages({ stages, now }, state) {
+  const all = [...state.stages.values()];
+  now.textContent = state.current ? `Stage ${state.current.number}, ${state.current.name}${state.step ? `: ${state.step.name}` : ""}`
+    : state.reason || (state.state === "waiting" ? "Waiting for the first stage." : "");
+  stages.replaceChildren(...all.map((stage) => el("li", { class: stage.state, "aria-current": stage.state === "running" ? "step" : null },
+    el("span", { class: "number" }, stage.number),
+    el("span", { class: "what" }, el("b", null, stage.name), stage.text && el("span", { class: "muted" }, stage.text)),
+    el("span", { class: `time ${stage.state === "running" ? "running-time" : ""}` },
+      typeof stage.seconds === "number" ? duration(stage.seconds * 1000)
+        : stage.state === "running" ? duration(Math.max(Date.now() - stage.begunMs, 0)) : ""),
+    stateBadge(stage.state))));
+}
+
+// What was or is being counted: one bar each.
+function drawSteps({ steps }, state) {
+  steps.replaceChildren(...[...state.steps.values()].map(({ name, done, total }) => {
+    const over = !state.step || state.step.name !== name;
+    const reached = over && !["interrupted", "failed", "stopped"].includes(state.state) ? total : done;
+    return el("div", { class: "step" }, el("span", null, name),
+      progress(total ? reached / total : null, name),
+      el("span", { class: "muted" }, `${count(reached)} / ${count(total)}`));
+  }));
+}
+
+function drawVerdict({ verdict }, { verdict: told }, name) {
+  if (!told || verdict.firstChild) {
+    if (!told) verdict.replaceChildren();
+    return;
+  }
+  const kind = told.word.toLowerCase().replaceAll(" ", "-");
+  verdict.replaceChildren(el("section", { class: `card verdict ${kind}`, "aria-label": "Verdict" },
+    el("h2", null, verdictBadge(told.word)),
+    el("ul", null, told.reasons.map((reason) => el("li", null, reason))),
+    told.would_change.length > 0 && el("p", { class: "muted" }, `What would change it: ${told.would_change.join(" ")}`),
+    el("p", null, el("a", { href: `#/run/${encodeURIComponent(name)}/validation` }, "Every test behind it"))));
+}
+
+// The middle of what was tried; a hopeless trial does not flatten the rest.
+function frameOf(values, best) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const low = sorted[Math.floor(sorted.length * LOWEST_SHARE)];
+  const high = Math.max(sorted.at(-1), ...best);
+  const room = (high - low) * 0.06 || 1;
+  return [low - room, high + room];
+}
+
+function drawHistory({ history, historyCard }, state, signal) {
+  const { x, y, pruned, bestX, bestY, marks } = state.history;
+  const note = historyCard.querySelector(".note");
+  if (!x.length && !bestX.length) {
+    note.textContent = state.settled ? "This run has no search." : "Trials show here once the search begins.";
+    return;
+  }
+  note.textContent = state.best
+    ? `The best of ${count(state.counts.trial || state.best.at)} trials so far has ${short(state.best.value)}.`
+      + `${state.keepEvery > 1 ? ` Every ${count(state.keepEvery)}th trial is drawn.` : ""}` : "";
+  const at = (wanted) => x.map((_, i) => i).filter((i) => pruned[i] === wanted);
+  const dots = (wanted, label, marker) => ({ type: "scatter", mode: "markers", name: label, marker,
+    x: at(wanted).map((i) => x[i]), y: at(wanted).map((i) => y[i]), hovertemplate: "trial %{x:,}: %{y:.3f}<extra></extra>" });
+  const last = Math.max(x.at(-1) ?? 0, bestX.at(-1) ?? 0);
+  charts.draw(history, [
+    dots(true, "pruned", { color: "@muted", size: 3, opacity: 0.4, symbol: "x-thin-open" }),
+    dots(false, "complete", { color: "@tier-1", size: 4, opacity: 0.65 }),
+    { type: "scatter", mode: "lines", name: "best so far", line: { color: "@gain", width: 2, shape: "hv" },
+      x: [...bestX, last], y: [...bestY, bestY.at(-1)], hovertemplate: "best %{y:.3f}<extra></extra>" },
+  ], {
+    xaxis: { title: { text: "trial" }, rangemode: "nonnegative" },
+    yaxis: { title: { text: words(state.objective || "value") }, range: frameOf(y.length ? y : bestY, bestY) },
+    shapes: marks.filter((mark) => mark.x).map((mark) => ({ type: "line", x0: mark.x, x1: mark.x, yref: "paper", y0: 0, y1: 1,
+      line: { color: "@rule", width: 1 } })),
+    annotations: marks.map((mark) => ({ x: mark.x, y: 0.99, yref: "paper", xanchor: "left", yanchor: "top",
+      showarrow: false, text: mark.text, font: { color: "@muted", size: 11 } })),
+    uirevision: undefined,
+  }, { height: 300, label: "Value of each trial and the best so far", signal, keepsZoom: false });
+}
+
+function drawWindows({ windows, windowsCard }, state, signal) {
+  const step = state.steps.get("walk-forward");
+  windowsCard.hidden = !step && !state.windows.length;
+  if (windowsCard.hidden) return;
+  const all = [...state.windows].sort((a, b) => a.number - b.number);
+  const note = windowsCard.querySelector(".note");
+  if (!all.length) {
+    note.textContent = `${count(step.done)} of ${count(step.total)} windows are searched.`;
+    windows.replaceChildren(el("div", { class: "blocks", "aria-hidden": "true" },
+      Array.from({ length: step.total }, (_, i) => el("i", { class: i < step.done ? "done" : null }))));
+    return;
+  }
+  windows.querySelector(".blocks")?.remove();
+  note.textContent = `${words(state.objective || "sharpe_ratio")} of each window: what the search found in it, and what came after.`
+    + " Pale windows have too few trades to be scored.";
+  const bars = (key, label, color) => ({ type: "bar", name: label, x: all.map(({ number: at }) => at),
+    y: all.map((one) => one[key]), marker: { color, opacity: all.map(({ scored }) => (scored ? 1 : 0.4)) },
+    hovertemplate: `window %{x}, ${label}: %{y:.2f}<extra></extra>` });
+  charts.draw(windows, [bars("inside", "in-sample", "@inside"), bars("outside", "out-of-sample", "@outside")], {
+    barmode: "group", bargap: 0.25,
+    xaxis: { title: { text: "window" }, dtick: all.length > 20 ? undefined : 1 },
+    yaxis: { title: { text: words(state.objective || "sharpe_ratio") } },
+  }, { height: 260, label: "In-sample and out-of-sample value of each window", signal });
+}
+
+function drawLog(node, lines) {
+  const atEnd = node.scrollTop + node.clientHeight >= node.scrollHeight - 30;
+  if (!lines.length) {
+    node.replaceChildren(el("p", { class: "muted" }, "The log has no lines of this run."));
+    return;
+  }
+  node.replaceChildren(el("table", null, el("caption", { class: "unseen" }, "Log"), el("tbody", null, lines.map((line) => el("tr", { class: String(line.level).toLowerCase() },
+    el("td", { class: "text muted" }, String(line.time).slice(11, 19)), el("td", { class: "text level" }, line.level),
+    el("td", { class: "text wrap" }, line.message))))));
+  if (atEnd) node.scrollTop = node.scrollHeight;
+}

@@ -1,0 +1,177 @@
+// What all trades of a part say together: when they made money, how much, what it cost, how they were filled and left.
+
+import { get } from "../api.js";
+import { draw } from "../charts.js";
+import { el, empty, failure, money, number, percent, spinner } from "../ui.js";
+import { hourlyHeat, monthlyHeat } from "./run_heat.js";
+import { gain, NOTHING, price, words } from "./run_words.js";
+
+// Draws the statistics of a part in the node. `pick(trade)` is called when a trade in the scatter is clicked.
+export function statistics(node, run, signal, pick) {
+  let running = null;
+
+  async function show(part) {
+    running?.abort();
+    const mine = new AbortController();
+    running = mine;
+    if (!node.firstChild) node.replaceChildren(spinner());
+    node.setAttribute("aria-busy", "true");
+    let found;
+    try {
+      found = await get(`/runs/${run.name}/statistics`, { part }, { signal: mine.signal });
+    } catch (problem) {
+      if (problem.name === "AbortError" || mine.signal.aborted || signal.aborted) return;
+      node.replaceChildren(failure(problem));
+      return;
+    } finally {
+      if (running === mine) node.removeAttribute("aria-busy");
+    }
+    if (mine.signal.aborted || signal.aborted) return;
+    await lay(found);
+  }
+
+  async function lay(found) {
+    const none = !(found.distribution?.counts ?? []).length;
+    const plots = {};
+    const plot = (key, label) => {
+      plots[key] = el("div", { class: "run-plot run-small", role: "img", "aria-label": label });
+      return plots[key];
+    };
+    node.replaceChildren(
+      card("months", "Months", null, monthlyHeat(found.monthly), true),
+      card("hours", "Hours", "Net result of the trades entered in that hour.", hourlyHeat(found.hourly), true),
+      card("distribution", "Distribution of results", null, none ? noTrades() : plot("distribution", "How often which net result came out")),
+      card("excursions", "How far ahead and behind", none ? null : "One mark a trade, pointing up for a long; click one for its story.", none ? noTrades() : plot("excursions", "Most a trade was ahead against most it was behind")),
+      card("costs", "Costs", "From the result before costs to what was kept.", none ? noTrades() : plot("costs", "From the result before costs down to the net result")),
+      card("exits", "Exits", null, none ? noTrades() : exitsTable(found.exits)),
+      card("tiers", "Fills by tier", "Shortfall: what the fills cost against the price at the signal; positive is a cost. Drift: how the price went on after the fill, in favour of the position.", tiersTable(found.tiers), true),
+    );
+    if (none) return;
+    await Promise.all([
+      draw(plots.distribution, ...distribution(found.distribution)),
+      draw(plots.excursions, ...excursions(found.excursions)),
+      draw(plots.costs, ...waterfall(found.costs)),
+    ]);
+    if (signal.aborted) return;
+    plots.excursions.on?.("plotly_click", (event) => {
+      const trade = event.points[0]?.customdata?.[0];
+      if (Number.isInteger(trade)) pick(trade);
+    });
+  }
+
+  signal.addEventListener("abort", () => running?.abort());
+  return { show };
+}
+
+function card(id, title, note, content, isWide = false) {
+  return el(
+    "section", { class: `run-card${isWide ? " full" : ""}`, id: `statistics-${id}`, "aria-label": title },
+    el("h3", {}, title), note && el("p", { class: "muted" }, note), content,
+  );
+}
+
+function noTrades() {
+  return empty("No trade to show", "This part made no trade.");
+}
+
+function distribution({ edges, counts, unit }) {
+  const middles = counts.map((_, i) => (edges[i] + edges[i + 1]) / 2);
+  const bar = (name, color, wanted) => {
+    const kept = counts.map((_, i) => i).filter((i) => counts[i] > 0 && (middles[i] < 0) === wanted);
+    return {
+      type: "bar", name, x: kept.map((i) => middles[i]), y: kept.map((i) => counts[i]),
+      width: kept.map((i) => edges[i + 1] - edges[i]), customdata: kept.map((i) => [edges[i], edges[i + 1]]),
+      hovertemplate: `%{y} of %{customdata[0]:,.2f} to %{customdata[1]:,.2f} ${unit}<extra></extra>`,
+      marker: { color, line: { color: "@page", width: 1 } },
+    };
+  };
+  const layout = {
+    barmode: "overlay", bargap: 0, showlegend: true,
+    xaxis: { title: { text: `net result of a trade (${unit})` } }, yaxis: { title: { text: "trades" }, rangemode: "tozero" },
+  };
+  return [[bar("loss", "@loss", true), bar("gain", "@gain", false)].filter((one) => one.x.length), layout];
+}
+
+function excursions(found) {
+  const group = (name, color, wins) => {
+    const chosen = found.filter((one) => one.net > 0 === wins);
+    return {
+      type: "scatter", mode: "markers", name, x: chosen.map((one) => -one.mae), y: chosen.map((one) => one.mfe),
+      customdata: chosen.map((one) => [one.trade_id, one.net]),
+      hovertemplate: "trade %{customdata[0]}<br>behind %{x:,.2f}, ahead %{y:,.2f}<br>net %{customdata[1]:+,.2f}<extra></extra>",
+      marker: { color, size: 8, opacity: 0.75, symbol: chosen.map((one) => (one.side === "short" ? "triangle-down" : "triangle-up")) },
+    };
+  };
+  const layout = {
+    hovermode: "closest", showlegend: true,
+    xaxis: { title: { text: "furthest behind, MAE (quote currency)" }, rangemode: "tozero" },
+    yaxis: { title: { text: "furthest ahead, MFE (quote currency)" }, rangemode: "tozero" },
+  };
+  return [[group("lost", "@loss", false), group("won", "@gain", true)].filter((one) => one.x.length), layout];
+}
+
+function waterfall(costs) {
+  const bars = {
+    type: "waterfall", x: costs.map((step) => words(step.name)), y: costs.map((step) => step.amount),
+    measure: costs.map((step, i) => (i === 0 ? "absolute" : step.is_total ? "total" : "relative")),
+    text: costs.map((step) => `${step.amount > 0 ? "+" : ""}${money(step.amount)}`), textposition: "outside", constraintext: "none",
+    cliponaxis: false, hovertemplate: "%{x}: %{text}<extra></extra>",
+    increasing: { marker: { color: "@gain" } }, decreasing: { marker: { color: "@loss" } }, totals: { marker: { color: "@total" } },
+    connector: { line: { color: "@muted", width: 1 } },
+  };
+  return [[bars], { showlegend: false, yaxis: { title: { text: "quote currency" } } }];
+}
+
+function grid(caption, columns, rows) {
+  return el(
+    "div", { class: "run-scroll", tabindex: "0", role: "region", "aria-label": caption },
+    el(
+      "table", { class: "run-table" },
+      el("caption", { class: "hidden-caption" }, caption),
+      el("thead", {}, el("tr", {}, ...columns.map((name) => el("th", { scope: "col" }, name)))),
+      el("tbody", {}, ...rows),
+    ),
+  );
+}
+
+function exitsTable(exits) {
+  const rows = [...exits]
+    .sort((a, b) => b.trades - a.trades)
+    .map((one) =>
+      el(
+        "tr", {},
+        el("th", { scope: "row" }, words(one.reason)),
+        el("td", {}, number(one.trades, 0)),
+        el("td", {}, one.win_rate === null ? NOTHING : percent(one.win_rate)),
+        el("td", {}, gain(one.net_pnl, `${one.net_pnl > 0 ? "+" : ""}${money(one.net_pnl)}`)),
+        el("td", {}, gain(one.average_trade, `${one.average_trade > 0 ? "+" : ""}${money(one.average_trade)}`)),
+      ),
+    );
+  return grid("Trades by the reason of their exit", ["exit", "trades", "won", "net", "a trade"], rows);
+}
+
+function tiersTable(tiers) {
+  if (!tiers?.length) return empty("No fills to show", "This part made no trade.");
+  const bp = (value) => (value === null || value === undefined ? NOTHING : `${value > 0 ? "+" : ""}${number(value, 1)} bp`);
+  const share = (value) => (value === null || value === undefined ? NOTHING : percent(value));
+  const rows = tiers.map((one) =>
+    el(
+      "tr", {},
+      el("th", { scope: "row" }, el("span", { class: `swatch tier-${one.tier}`, "aria-hidden": "true" }), `${one.tier}, ${one.name}`),
+      el("td", {}, number(one.programs, 0)),
+      el("td", {}, number(one.fills, 0)),
+      el("td", {}, share(one.fill_rate)),
+      el("td", {}, price(Number(one.quantity.toPrecision(8)))),
+      el("td", {}, share(one.quantity_share)),
+      el("td", {}, one.mean_bars_to_fill === null ? NOTHING : number(one.mean_bars_to_fill, 1)),
+      el("td", {}, bp(one.shortfall_bp)),
+      el("td", {}, share(one.maker_share)),
+      el("td", {}, money(one.fees)),
+      el("td", {}, bp(one.drift_1_bp)),
+      el("td", {}, bp(one.drift_5_bp)),
+      el("td", {}, bp(one.drift_20_bp)),
+    ),
+  );
+  const columns = ["tier", "programs", "fills", "fill rate", "quantity", "share", "bars to fill", "shortfall", "maker", "fees", "drift 1 bar", "5 bars", "20 bars"];
+  return grid("Entry fills by tier", columns, rows);
+}
