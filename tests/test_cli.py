@@ -29,6 +29,12 @@ BTC_5M = "binance_spot_BTCUSDT_5m_20250101_20250331.parquet"
 UM_BTC_4H = "binance_um_BTCUSDT_4h_20220101_20250331.parquet"
 UM_BTC_FUNDING = "binance_um_BTCUSDT_funding_20220101_20250331.parquet"
 RELIANCE_1D = "nse_RELIANCE_1d_20191001_20260821.parquet"
+# A whole run that takes seconds.
+QUICK_RUN = (
+    "--profile", "FAST", "--set", "optimization.num_trials=24", "--set", "validation.permutations=0",
+    "--set", "walk_forward.is_length_days=20", "--set", "walk_forward.oos_length_days=10",
+    "--set", "walk_forward.min_trades_per_window=1",
+)  # fmt: skip
 EXAMPLES = shared_path() / "spec" / "examples.json"
 
 
@@ -494,19 +500,46 @@ class TestBacktest:
         assert "out of order" in outcome.err
         assert "out of order" in outcome.out
 
-    def test_the_main_job_tells_each_stage_and_what_is_not_there_yet(self, call: Call) -> None:
-        outcome = call("run", "--start", "2024-01-01", "--end", "2024-03-01")
-        assert outcome.code == 0
-        assert re.findall(r"^stage (\d)  (\w+)", outcome.err, re.MULTILINE) == [
-            ("3", "input"),
-            ("4", "strategy"),
-            ("5", "candles"),
-            ("5", "baseline"),
-            ("9", "report"),
-        ]
-        assert "Not in this job yet" in outcome.out.splitlines()[-1]
-        document = json.loads(call("run", "--start", "2024-01-01", "--end", "2024-03-01", "--json").out)
-        assert set(document) == {"stages", "result", "verdict", "files", "not_in_this_job"}
+    def test_the_main_job_tells_each_stage_and_ends_with_the_verdict_and_its_files(
+        self, call: Call, home: Path
+    ) -> None:
+        words = ("run", "--start", "2024-01-01", "--end", "2024-03-01", *QUICK_RUN)
+        outcome = call(*words)
+        assert outcome.code == 0, outcome.err
+        stages = re.findall(r"^stage (\S+) +(.+?)(?:  |:|$)", outcome.err, re.MULTILINE)
+        numbers = [number for number, _ in stages]
+        assert list(dict.fromkeys(numbers)) == ["1", "2", "3", "4", "5", "6", "7.1", "7.2", "7.3", "7", "8", "9", "10"]
+        assert "VERDICT" in outcome.out
+        *_, report, results, tables, why, again = outcome.out.splitlines()
+        assert [line.split()[0] for line in (report, results, tables, why, again)] == [
+            "Report", "Results", "Tables", "Why", "Again",
+        ]  # fmt: skip
+        name = again.split()[-1]
+        assert (home / "data" / "results" / f"{name}.html").is_file()
+        assert call(*why.split()[2:]).code == 0
+        answered = call(*words, "--json")
+        assert answered.code == 0
+        lines = [json.loads(line) for line in answered.out.splitlines()]
+        assert {line["event"] for line in lines} == {"plan", "stage", "progress", "stage_done", "result"}
+        result = lines[-1]
+        assert (result["event"], result["name"]) == ("result", name)
+        assert {stage["number"] for stage in result["stages"]} == set(numbers)
+        assert all(Path(path).is_file() for files in result["files"] for path in files.values())
+        assert len(result["runs"]) == 1
+
+    def test_the_threads_of_the_linear_algebra_are_settled_for_the_command_alone(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (home / "own.py").write_text(
+            "import os, sys\nsys.stderr.write('threads ' + os.environ['OPENBLAS_NUM_THREADS'])\n"
+        )
+        monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+        words = ("backtest", "--strategy", "own.py:None")
+        assert process(home, *words).stderr.startswith("threads 1")
+        assert main(["exchanges"]) == 0
+        assert "OPENBLAS_NUM_THREADS" not in os.environ
+        monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+        assert process(home, *words).stderr.startswith("threads 3")
 
 
 class TestOwnStrategy:

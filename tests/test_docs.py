@@ -17,7 +17,7 @@ from tests.command_line import Call
 from tests.conftest import REPOSITORY
 
 DOCS = REPOSITORY / "docs"
-PAGES = ("get-started.md", "files-and-schemas.md", "troubleshooting.md")
+PAGES = ("command-line.md", "files-and-schemas.md", "get-started.md", "troubleshooting.md")
 # A template with less text of its own would fit anything.
 LEAST_LITERAL = 10
 LEAST_WHOLE = 22

@@ -1,4 +1,4 @@
-"""The stages of the main job: each from its inputs alone, and all of them in order."""
+"""The stages of the main job before the search: each from its inputs alone."""
 
 from pathlib import Path
 
@@ -8,12 +8,10 @@ from barwise import pipeline
 from barwise.config import Int
 from barwise.core.layout import Bars
 from barwise.data.files import write_candles
-from barwise.data.store import CandleStore
 from barwise.data.synthetic import sample_candles
 from barwise.engine import backtest
-from barwise.errors import BarwiseError, ConfigError, DataError
+from barwise.errors import ConfigError, DataError
 from barwise.pipeline import RunSettings
-from barwise.report.findings import StageDone
 from barwise.strategy.base import Plan, Strategy
 from barwise.strategy.ema_rsi_atr import EmaRsiAtr
 
@@ -25,10 +23,6 @@ class Levered(Strategy):
 
     def plan(self, bars: Bars) -> Plan:
         return Plan.of(entry=bars.close > bars.open)
-
-
-def ignore(stage: StageDone) -> None:
-    """Told of a stage, and not interested."""
 
 
 class TestStage3:
@@ -143,44 +137,3 @@ class TestStage5:
         settings = RunSettings(candle_file=home / "anonymous.csv", detail="5M")
         with pytest.raises(ConfigError, match="do not name theirs"):
             pipeline.fetch_inputs(settings, pipeline.choose_market(settings))
-
-
-class TestMainJob:
-    def test_the_stages_are_done_in_order_and_each_is_told_at_once(self, home: Path) -> None:
-        told: list[StageDone] = []
-        job = pipeline.run_main_job(RunSettings(start="2024-01-01", end="2024-04-01"), home, told.append)
-        assert [(stage.number, stage.name) for stage in told] == [
-            ("3", "input"),
-            ("4", "strategy"),
-            ("5", "candles"),
-            ("5", "baseline"),
-            ("9", "report"),
-        ]
-        assert tuple(told) == job.stages
-        assert all(stage.seconds >= 0 for stage in told)
-        assert job.files.html.is_file()
-        assert job.result.candles.synthetic
-
-    def test_two_jobs_with_the_same_settings_have_the_same_result(self, home: Path) -> None:
-        settings = RunSettings(start="2024-01-01", end="2024-04-01", values={"ema_fast": "12"})
-        one, two = (pipeline.run_main_job(settings, home, ignore) for _ in range(2))
-        assert one.result.to_dict() == two.result.to_dict()
-        assert one.files.json != two.files.json, "the second report must not replace the first"
-
-    def test_a_stage_that_fails_leaves_no_file_and_tells_of_no_later_stage(self, home: Path) -> None:
-        told: list[StageDone] = []
-        with pytest.raises(BarwiseError, match="needs at least"):
-            pipeline.run_main_job(RunSettings(start="2024-01-01", end="2024-01-03"), home, told.append)
-        assert [stage.name for stage in told] == ["input", "strategy", "candles"]
-        assert not list(home.iterdir())
-
-    def test_stored_candles_are_used_through_the_same_door(self, home: Path, market_data: Path) -> None:
-        from barwise.data.files import read_candles
-
-        file = market_data / "binance_spot_BTCUSDT_1h_20200920_20250331.parquet"
-        candles = read_candles(file, exchange="BINANCE", symbol="BTCUSDT").between("2025-01-01", "2025-03-31")
-        CandleStore(home / "data" / "cache").put(candles)
-        settings = RunSettings("BINANCE", "BTCUSDT", "1H", "2025-01-01", "2025-03-31")
-        job = pipeline.run_main_job(settings, home, ignore)
-        assert len(job.result.candles) == 2136
-        assert job.result.total_trades == 22

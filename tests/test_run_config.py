@@ -410,20 +410,24 @@ class TestCommands:
         (home / "run.toml").write_text(
             '[market]\nsymbol = "SAMPLE-ETH"\ntimeframe = "2H"\nstart = 2024-01-01\nend = 2024-04-01\nquantity = 2\n'
             "[strategy]\nema_fast = 12\nenable_rsi_filter = false\n[execution]\nslippage = 0.001\n"
+            '[optimization]\nprofile = "FAST"\nnum_trials = 24\n[validation]\npermutations = 0\n'
         )
         by_hand = call(
             "run", "--symbol", "SAMPLE-ETH", "--timeframe", "2H", "--start", "2024-01-01", "--end", "2024-04-01",
-            "--qty", "2", "--set", "ema_fast=12", "--set", "enable_rsi_filter=false", "--set", "slippage=0.001",
+            "--qty", "2", "--profile", "FAST", "--set", "ema_fast=12", "--set", "enable_rsi_filter=false",
+            "--set", "slippage=0.001", "--set", "optimization.num_trials=24", "--set", "validation.permutations=0",
             "--json",
         )  # fmt: skip
-        by_file = call("run", "run.toml", "--json")
-        expected, found = json.loads(by_hand[1]), json.loads(by_file[1])
-        assert expected["result"]["metrics"]["total_trades"] > 0
-        assert found["result"] == expected["result"]
-        saved = Path(found["files"]["config"])
-        assert saved.name.endswith("-sample-eth-2h-2.config.toml") or saved.name.endswith("-sample-eth-2h.config.toml")
-        again = json.loads(call("run", saved, "--json")[1])
-        assert again["result"] == expected["result"]
+        expected = json.loads(by_hand[1].splitlines()[-1])
+        assert expected["runs"][0]["comparison"]["baseline"]["trades"] > 0
+        saved = home / "data" / "results" / f"{expected['name']}.config.toml"
+        saved = saved.rename(home / "saved.toml")
+        for file in ("run.toml", saved):
+            found = json.loads(call("run", file, "--json")[1].splitlines()[-1])
+            # The same name, and so everything was there already: a run is named by all that could change it.
+            assert found["name"] == expected["name"]
+            assert {stage["state"] for stage in found["stages"] if stage["number"] in ("7.1", "7.2", "7.3")} == {"kept"}
+            assert found["runs"][0]["comparison"] == expected["runs"][0]["comparison"]
 
     def test_an_option_comes_before_the_file_of_a_backtest(self, call: Call, home: Path) -> None:
         (home / "run.toml").write_text('[market]\nsymbol = "SAMPLE-ETH"\n[strategy]\nema_fast = 12\n')

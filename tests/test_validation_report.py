@@ -399,21 +399,15 @@ def test_the_same_report_makes_the_same_page(report: ValidationReport) -> None:
 
 
 @pytest.mark.parametrize(
-    ("runs", "years", "told"),
-    [
-        (1, 1.0, "On 1 market without an edge it said LIKELY REAL 0.0 % of the time. It finds an edge of a true Sharpe "
-         "ratio of 2 over 1 year in 50 %."),
-        (2, 2.0, "On 2 markets without an edge it said LIKELY REAL 0.0 % of the time. It finds an edge of a true "
-         "Sharpe ratio of 2 over 2 years in 50 %."),
-        (3, 0.5, "On 3 markets without an edge it said LIKELY REAL 0.0 % of the time. It finds an edge of a true "
-         "Sharpe ratio of 2 over 0.5 years in 50 %."),
-    ],
-)  # fmt: skip
-def test_one_is_told_in_the_singular(runs: int, years: float, told: str) -> None:
-    rates = ErrorRates(
-        "1", "2026-01-02", (Measured("noise", runs, 0, 0.0, 1.0),), (Measured("edge", 2, 1, 2.0, years),)
+    ("runs", "years", "markets", "length"),
+    [(1, 1.0, "1 market", "1 year"), (2, 2.0, "2 markets", "2 years"), (3, 0.5, "3 markets", "0.5 years")],
+)
+def test_one_is_told_in_the_singular(runs: int, years: float, markets: str, length: str) -> None:
+    noise, edge = Measured("noise", runs, 0, 0.0, 1.0), Measured("edge", 2, 1, 2.0, years)
+    assert ErrorRates("1", "2026-01-02", (noise,), (edge,)).sentence() == (
+        f"On {markets} without an edge it said LIKELY REAL 0.0 % of the time. "
+        f"It finds an edge of a true Sharpe ratio of 2 over {length} in 50 %."
     )
-    assert rates.sentence() == told
 
 
 def test_every_chart_has_on_paper_the_height_it_is_drawn_with(report: ValidationReport) -> None:

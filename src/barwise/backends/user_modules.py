@@ -112,7 +112,7 @@ class _TextLoader(SourceFileLoader):
         super().__init__(name, str(file))
         self._text = text
 
-    def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002 - the interface of loaders
+    def get_code(self, fullname: str) -> CodeType:
         code: CodeType = self.source_to_code(self._text, self.path)
         return code
 

@@ -10,9 +10,8 @@ import errno
 import json
 import logging
 import os
-import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -25,6 +24,7 @@ from barwise.cli.config import config
 from barwise.cli.dashboard import dashboard
 from barwise.cli.data import data
 from barwise.cli.doctor import doctor
+from barwise.cli.hints import in_options
 from barwise.cli.login import login
 from barwise.cli.optimize import optimize
 from barwise.cli.options import Home, use_home
@@ -39,21 +39,12 @@ from barwise.obs import close_logging, home_folder, redact
 
 logger = logging.getLogger(__name__)
 
+# Work is shared out over rows and processes. Threads of the linear algebra beside them would wait for one another: on a
+# busy computer, a hundred times as long as the work takes. Read when NumPy is first imported, here and in workers.
+_THREADS = "OPENBLAS_NUM_THREADS"
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 # Base of everything the option parser finds; Typer has no public name for it.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
-
-# Hints are written for callers of the package; these are the same in the words of the command line.
-_IN_OPTIONS = (
-    (r'audit="report" lists', "barwise data check FILE lists"),
-    (r'conflicts="first" or conflicts="last" keeps', "barwise data import FILE --set conflicts=first (or last) keeps"),
-    (r"check_lookahead\(\) lists every place, check_lookahead=False runs", "--no-lookahead-check runs"),
-    (r"pass timeframe=(\w+)", r"name it: --timeframe \1"),
-    (r"give a start and an end, and they are downloaded", "give --start and --end, and they are downloaded"),
-    (r"for example qty=", "for example --qty "),
-    (r"or set lot_size", "or --set lot_size=0"),
-    (r"give milliseconds since 1970 UTC, a datetime, or an ISO string such as", "give a time such as 2025-01-01 or"),
-)
 
 app = typer.Typer(
     name="barwise",
@@ -108,7 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
-    home = os.environ.get("BARWISE_HOME")
+    before = {name: os.environ.get(name) for name in ("BARWISE_HOME", _THREADS)}
+    os.environ.setdefault(_THREADS, "1")
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller: `barwise ... >&-`
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - open until the end
@@ -124,16 +116,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = EXIT_FAILED
     finally:
         close_logging()
-        _restore_home(home)
+        _restore(before)
     return code
 
 
-def _restore_home(home: str | None) -> None:
-    """Undo --home for a program that goes on after `main`."""
-    if home is None:
-        os.environ.pop("BARWISE_HOME", None)
-    else:
-        os.environ["BARWISE_HOME"] = home
+def _restore(variables: Mapping[str, str | None]) -> None:
+    """Undo what was set, such as --home, for a program that goes on after `main`."""
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def _run(words: list[str]) -> int:
@@ -190,8 +183,7 @@ def _bad_usage(error: Any, as_json: bool) -> int:
 
 def _fail(kind: str, message: str, hint: str, code: int, as_json: bool, cause: Exception | None) -> int:
     """Say what went wrong: to people on stderr, to programs on stdout, with the traceback to the log."""
-    for in_python, in_options in _IN_OPTIONS:
-        hint = re.sub(in_python, in_options, hint)
+    hint = in_options(hint)
     text = f"{message}\n  hint: {hint}" if hint else message
     if logging.getLogger("barwise").handlers and cause is not None:
         logger.error("%s", text, exc_info=cause)

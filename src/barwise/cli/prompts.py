@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import typer
 
 from barwise.cli.answers import OPEN, Sections, command, summary
+from barwise.cli.hints import in_options
 from barwise.cli.strategies import load_strategy
 from barwise.cli.terminal import Terminal
 from barwise.config import OptimizationProfile
@@ -241,7 +242,7 @@ class _Interview:
             try:
                 return _known_symbol(exchange, typed)
             except BarwiseError as error:
-                self._terminal.say(str(error))
+                self._terminal.say(in_options(str(error)))
         names = [sample.name for sample in sample_symbols()] if exchange == SYNTHETIC_EXCHANGE else []
         return self._terminal.ask(
             "symbol",

@@ -124,8 +124,12 @@ def run(
     job = Job(
         wanted, told.optimization, told.walk_forward, told.validation.permutations, told.values, told.to_toml()
     )  # fmt: skip
-    with shown(session, explain=explain) as view:
-        outcome = run_job(job, session.home, view, fresh=fresh, from_stage=from_stage, explain=explain)
+    try:
+        with shown(session, explain=explain) as view:
+            outcome = run_job(job, session.home, view, fresh=fresh, from_stage=from_stage, explain=explain)
+    except KeyboardInterrupt:
+        logger.warning("stopped. What is done is kept: the same command with the same answers goes on where it was.")
+        raise
     if outcome is not None:
         _tell(session, outcome)
 

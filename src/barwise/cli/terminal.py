@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import TextIO, TypeVar
 
+from barwise.cli.hints import in_options
 from barwise.errors import BarwiseError, ConfigError
 
 _UNKNOWN_WIDTH = 80
@@ -59,7 +60,7 @@ class Terminal:
                 elif not self.ended:
                     return check(text or default)
             except BarwiseError as error:
-                self.say(str(error))
+                self.say(in_options(str(error)))
         return check(default)
 
     def say(self, text: str) -> None:

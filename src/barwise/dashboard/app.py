@@ -7,9 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from flask import Flask, Response, request, send_from_directory
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import IntegerConverter
+from werkzeug.utils import safe_join
 
 from barwise import __version__
 from barwise.dashboard import security
@@ -36,6 +37,14 @@ _SENTENCES: Final = {
     405: ("this path does not take this method.", "the header Allow lists what it takes."),
     413: ("what was sent is too long.", "send less: settings of a run are a few kilobytes."),
     415: ("what was sent is of another type.", "send it with Content-Type: application/json."),
+}
+# What the page is made of. Said here, as the system's own list of types differs from machine to machine.
+_TYPES: Final = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".woff2": "font/woff2",
 }
 _CSRF_PLACE: Final = re.compile(r'(<meta name="csrf" content=")[^"]*(")')
 
@@ -72,7 +81,7 @@ def all_endpoints() -> list[Endpoint]:
     for name in _PARTS:
         try:
             part = import_module(f"barwise.dashboard.{name}")
-        except ModuleNotFoundError:
+        except ImportError:
             continue
         found += part.endpoints.all
     return found
@@ -138,10 +147,15 @@ def _add_page(app: Flask, state: Dashboard) -> None:
 
     @app.get("/static/<path:file>")
     def static_file(file: str) -> Response:
+        place = safe_join(str(_STATIC), file)
+        path = None if place is None else Path(place)
+        if path is None or path.suffix not in _TYPES or not path.is_file():
+            raise NotFound(_SENTENCES[404][0], hint=_SENTENCES[404][1])
+        answer = Response(path.read_bytes(), content_type=_TYPES[path.suffix])
+        answer.add_etag()
         # Asked for anew each time and answered by 304: after an update no old script meets a new API.
-        answer = send_from_directory(_STATIC, file, max_age=0)
         answer.headers["Cache-Control"] = "no-cache"
-        return answer
+        return answer.make_conditional(request)
 
 
 def _failed(error: BarwiseError) -> Response:

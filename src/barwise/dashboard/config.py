@@ -20,7 +20,7 @@ _ORIGIN: Final = re.compile(r"https?://[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?(?:
 _MAKE_ONE: Final = "python3 -c 'import secrets; print(secrets.token_urlsafe(24))' makes one"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class DashboardConfig:
     """How a dashboard is reached, by whom, and how much it bears.
 
@@ -47,7 +47,7 @@ class DashboardConfig:
     max_streams: int = 100
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "home", home_folder(self.home))
+        object.__setattr__(self, "home", home_folder(Path(self.home)))
         object.__setattr__(self, "host", self.host.strip("[]").lower())
         if self.home.exists() and not self.home.is_dir():
             raise ConfigError(f"the home folder {self.home} is a file.", hint="give a folder: --home PATH.")

@@ -6,16 +6,43 @@ and in a list of its own.
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from barwise.dashboard.answer_schemas import COUNT, NUMBER_OR_NULL, TEXT, TEXTS, TIME, record
 from barwise.dashboard.memory import Memory, stamp_of
 from barwise.stats.sharpe import expected_maximum
 from barwise.timeframe import Timeframe, calendar_of
 
 if TYPE_CHECKING:
     from barwise.optimizer.ledger import Ledger, Run
+
+DATA_RUN: Final = record(
+    run=TEXT,
+    exchange=TEXT,
+    symbol=TEXT,
+    timeframe=TEXT,
+    bars=COUNT,
+    fingerprint=TEXT,
+    started_ms=TIME,
+    ended_ms=TIME,
+    stages=TEXTS,
+    evaluations=COUNT,
+    best=NUMBER_OR_NULL,
+)
+DATA_SET: Final = record(
+    fingerprint=TEXT,
+    exchange=TEXT,
+    symbol=TEXT,
+    timeframe=TEXT,
+    first_ms=TIME,
+    last_ms=TIME,
+    bars=COUNT,
+    runs=COUNT,
+    trials=COUNT,
+    luck_line=NUMBER_OR_NULL,
+)
 
 # More evaluations of one run are not read only to be counted by rung.
 _MOST_COUNTED: Final = 200_000
@@ -142,17 +169,20 @@ def _luck(trials: int, bars: int, exchange: str, timeframe: str) -> float | None
 def _rungs(ledger: "Ledger", document: Mapping[str, Any], bars: int) -> list[dict[str, Any]]:
     """How many configurations each stage simulated over how many bars: what was given up is missing further on."""
     frame = ledger.frame(str(document["market"]["fingerprint"]), document["run"])
-    counted = {
-        (stage, stop): count for stage, stop, count in frame.group_by("stage", "stop_bar").len().iter_rows()
-    }
+    counted = {(stage, stop): count for stage, stop, count in frame.group_by("stage", "stop_bar").len().iter_rows()}
     return [
         {
             "stage": stage["stage"],
             "levels": [
-                {"bars": stop, "share": 100.0 * stop / bars, "configurations": count}
+                {"bars": stop, "share": 100.0 * _nearest(stage["levels"], stop / bars), "configurations": count}
                 for (name, stop), count in sorted(counted.items())
                 if name == stage["stage"]
             ],
         }
         for stage in document["stages"]
     ]
+
+
+def _nearest(levels: Sequence[float], share: float) -> float:
+    """The rung that a share of all bars belongs to: rungs are shares of what is traded, without the warm-up."""
+    return min(levels, key=lambda level: abs(level - share))

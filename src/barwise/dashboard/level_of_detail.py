@@ -76,7 +76,6 @@ class CandleLevels:
             start, end: Half-open span, ms UTC; None where open.
             points: Most candles, > 0.
         """
-        candles = self._candles
         low, high = self._rows(start, end)
         for frame, first in self._levels:
             begin, stop = self._within(first, low, high)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Self
 from barwise.checkpoints.lock import is_alive
 from barwise.dashboard.errors import NotFound, TooBusy
 from barwise.dashboard.jobs import Jobs
-from barwise.dashboard.run_state import LOCK_ENDING, holder_of, is_name, state_of, trail_of
+from barwise.dashboard.run_process import LOCK_ENDING, holder_of, is_name, state_of, trail_of
 from barwise.trail import ENDING
 
 logger = logging.getLogger(__name__)
@@ -170,7 +170,7 @@ class _Place:
         return Message("reload", '{"why": "the run was begun anew"}')
 
     def _told(self, content: bytes) -> list[Message]:
-        """The lines that the client does not have; of those about progress only the last, the others are out of date."""
+        """The lines that the client does not have; of progress only the last, what was before it is out of date."""
         lines: list[tuple[int, bytes, bytes]] = []
         for text in content.split(b"\n")[:-1]:
             head = _HEAD.match(text)
@@ -263,7 +263,7 @@ class Live:
     # -- The thread ----------------------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        """Wait for changes until the server ends; after a failure the clients come again, and with them a new thread."""
+        """Wait for changes until the server ends; after a failure clients come again, and with them a new thread."""
         from watchfiles import Change, watch
 
         data = self._home / "data"
@@ -286,8 +286,8 @@ class Live:
                 if any(kind == Change.deleted and Path(path) in folders for kind, path in changes):
                     logger.warning("a folder of %s was removed; it is made again and watched anew", self._home)
                     return
-        except OSError as error:
-            logger.error("%s cannot be watched: %s", self._home, error.strerror or error)
+        except OSError:
+            logger.exception("%s cannot be watched", self._home)
         finally:
             with self._lock:
                 self._thread = None

@@ -60,6 +60,7 @@ class Memory(Generic[T]):
                     if self._kept.get(key) is kept:
                         del self._kept[key]
                 kept.value.set_exception(error)
+                raise
         return kept.value.result()
 
 

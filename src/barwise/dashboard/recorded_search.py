@@ -105,6 +105,9 @@ def _stage(
     dimensions = [_dimension(name, box, settings) for name, box in document["space"].items()]
     taken = {*settings, *(objective.names if objective.function else ())}
     own = {name: f"trial_{name}" if name in taken else name for name in _OURS}
+    missing = {own["stage"], own["state"]} - set(frame.columns)
+    if missing:
+        raise ValueError(f"it has no column {min(missing)}")
     rows = frame.filter(polars.col(own["stage"]) == document["stage"])
     if rows.height != document["num_trials"] + 1:
         raise ValueError(f"stage {document['stage']} has {rows.height} rows, not {document['num_trials'] + 1}")

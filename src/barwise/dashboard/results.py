@@ -8,19 +8,18 @@ import re
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from barwise.dashboard.again import Again, repeated
 from barwise.dashboard.errors import NotFound
-from barwise.dashboard.level_of_detail import CandleLevels
 from barwise.dashboard.memory import Memory, stamp_of
 from barwise.dashboard.run_rows import Document, Kind, damaged, described, kind_of, read_document, times_of
-from barwise.dashboard.run_state import State, Told, is_held, told
+from barwise.dashboard.run_state import State, Told, is_held, told_by
 from barwise.dashboard.run_tables import Curve, Stitched, curves_of, read_curves, read_stitched
 from barwise.errors import DataError, did_you_mean
 from barwise.manifest import ENDING as MANIFEST
 from barwise.report.run_comparison import BASELINE, HELD, OPTIMIZED, OUT_OF_SAMPLE
 from barwise.result import BacktestResult
-from barwise.story import Replay, replay
 from barwise.trail import ENDING as TRAIL
 from barwise.trail import overview_of_trail, read
 
@@ -32,27 +31,6 @@ _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,149}")
 # A trail that a run from the start has put aside: run-sample-btc-1h-b16a5b1d.1
 _PUT_ASIDE = re.compile(r".+\.\d+")
 _KEPT_RESULTS, _KEPT_DOCUMENTS, _KEPT_ROWS = 4, 16, 2_000
-_LONG = ("equity", "trades", "programs", "missed_programs")
-
-
-class Again:
-    """A backtest that was done again, with what is worked out of it when it is asked for.
-
-    Attributes:
-        result: The backtest.
-        levels: Its candles, coarser and coarser.
-    """
-
-    def __init__(self, result: BacktestResult) -> None:
-        self.result = result
-        self.levels = CandleLevels(result.candles)
-        self._replays: dict[int, Replay] = {}
-
-    def replay(self, program: int) -> Replay:
-        """What one entry program and its position did, bar by bar."""
-        if program not in self._replays:
-            self._replays[program] = replay(self.result, program)
-        return self._replays[program]
 
 
 class Results:
@@ -146,15 +124,16 @@ class Results:
         """
         self.require(name)
         found = [part for part in (BASELINE, OPTIMIZED) if self._manifest(name, part) is not None]
-        equity, trades = self.table(name, "equity"), self.table(name, "trades")
-        if equity is not None and trades is not None and OUT_OF_SAMPLE in self._tables(name):
+        row = self._row(name)
+        walked = row is not None and row["kind"] == "run" and row["metrics"][OUT_OF_SAMPLE] is not None
+        if walked and all(self.table(name, table) is not None for table in ("equity", "trades", "fills")):
             found.append(OUT_OF_SAMPLE)
         return found
 
     # -- Files ---------------------------------------------------------------------------------------------------------
 
     def document(self, name: str) -> Document:
-        """The document of a run; of one that has none yet, what its trail comes to.
+        """The document of a run without what is there bar by bar; of one that has none yet, what its trail comes to.
 
         Raises:
             NotFound: There is no such run.
@@ -170,31 +149,13 @@ class Results:
         return {"kind": "run", "name": name, "market": told.pop("market"), "trail": told}
 
     def whole(self, name: str) -> dict[str, Any]:
-        """The document with how the run stands and which parts there are, without what is there bar by bar.
+        """The document with how the run stands and which parts there are.
 
         Raises:
             NotFound, DataError, CheckpointError: As `document`.
         """
-        found = {key: value for key, value in self.document(name).items() if key not in _LONG}
-        kind = kind_of(found)
-        return {**found, "kind": kind, "name": name, "state": self.state(name), "parts": self.parts(name)}
-
-    def stage(self, name: str, number: Literal[5, 7, 8]) -> Document | None:
-        """The document of a stage: the baseline, the search or the verdict; None where it was not run.
-
-        A single optimization or validation is the document of its stage.
-
-        Raises:
-            NotFound: There is no such run.
-            DataError: The file is damaged.
-        """
-        path = self._ours(self.folder / f"{self.require(name)}.stage{number}.json")
-        if path is not None:
-            return self._read(path)
-        alone = self._document_path(name)
-        if alone is None or {5: "backtest", 7: "optimization", 8: "validation"}[number] != kind_of(self._read(alone)):
-            return None
-        return self._read(alone)
+        found = self.document(name)
+        return {**found, "kind": kind_of(found), "name": name, "state": self.state(name), "parts": self.parts(name)}
 
     def table(self, name: str, table: str) -> Path | None:
         """A table of a run: comparison, trades, fills, equity, windows or trials; None where there is none.
@@ -218,15 +179,14 @@ class Results:
             CheckpointError, DataError, ConfigError, BacktestError: It cannot be done again to the bit.
         """
         path = self._manifest(self.require(name), part)
+        if path is None and part == OUT_OF_SAMPLE and part in self.parts(name):
+            raise NotFound(
+                f"the out-of-sample part of {name} is made of many backtests, which have no manifest.",
+                hint=f"choose {BASELINE} or {OPTIMIZED}.",
+            )
         if path is None:
             raise self._no_part(name, part)
-
-        def made() -> Again:
-            from barwise.dashboard.again import repeated
-
-            return Again(repeated(path, self.home))
-
-        return self._again.get((name, part), stamp_of(path), made)
+        return self._again.get((name, part), stamp_of(path), lambda: Again(repeated(path, self.home)))
 
     def backtest(self, name: str, part: str) -> BacktestResult:
         """The result of `again`.
@@ -293,7 +253,7 @@ class Results:
         path = self.trail_path(self.require(name))
         if path is None:
             raise NotFound(f"{name} has no audit trail.", hint="only runs of all stages, barwise run, have one.")
-        found = list(islice((line for line in read(path, kinds) if line["seq"] > after), most + 1))
+        found: list[Document] = list(islice((line for line in read(path, kinds) if line["seq"] > after), most + 1))
         return found[:most], len(found) > most
 
     # -- Inside --------------------------------------------------------------------------------------------------------
@@ -333,7 +293,7 @@ class Results:
 
         def made() -> Mapping[str, Curve]:
             document = self.document(name)
-            market = document["market"] if "market" in document else document
+            market = document.get("market", document)
             capital = document.get("capital") or document.get("execution", {}).get("initial_capital")
             return read_curves(path, str(market["timeframe"]), None if capital is None else float(capital))
 
@@ -344,7 +304,7 @@ class Results:
 
     def _trail(self, name: str) -> Told | None:
         path = self.trail_path(name)
-        return None if path is None else self._told.get(name, stamp_of(path), lambda: told(path))
+        return None if path is None else self._told.get(name, stamp_of(path), lambda: told_by(path))
 
     def _state(self, name: str, told: Told) -> State:
         if told.state is not None:
@@ -358,7 +318,7 @@ class Results:
 
         def made() -> dict[str, Any] | None:
             try:
-                content = None if document is None else read_document(document)
+                content = None if document is None else self._read(document)
             except DataError:
                 content = None
             told = self._trail(name)

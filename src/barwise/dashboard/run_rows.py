@@ -17,14 +17,21 @@ Document = Mapping[str, Any]
 
 KINDS: tuple[str, ...] = get_args(Kind)
 PARTS = (BASELINE, OPTIMIZED, OUT_OF_SAMPLE)
+_LONG = frozenset({"equity", "trades", "programs", "missed_programs"})
 FIGURES = ("sharpe_ratio", "total_return", "max_drawdown", "trades")
 
 
 def damaged(name: str) -> DataError:
+    """That a file is not what its name says."""
     return DataError(f"{name} is no document of a run.", hint="do the run again, and it is written anew.")
 
 
 def read_document(path: Path) -> Document:
+    """The document of a run, without the lists of a single backtest that have a value per bar, trade or program.
+
+    Raises:
+        DataError: It cannot be read, or is none.
+    """
     try:
         content = json.loads(path.read_bytes())
     except OSError as error:
@@ -33,7 +40,7 @@ def read_document(path: Path) -> Document:
         raise damaged(path.name) from error
     if not isinstance(content, dict) or kind_of(content) not in KINDS:
         raise damaged(path.name)
-    return content
+    return {name: value for name, value in content.items() if name not in _LONG}
 
 
 def kind_of(document: Document) -> str:

@@ -43,7 +43,7 @@ class Told(NamedTuple):
     data: Mapping[str, Any] | None
 
 
-def told(path: Path) -> Told | None:
+def told_by(path: Path) -> Told | None:
     """How a run stands by its trail; None where that has no whole line.
 
     A trail may have a hundred thousand lines, of which the first few, the last and the last beginning are read.

@@ -12,6 +12,22 @@ from typing import Any, Final
 import numpy as np
 
 from barwise.core.layout import IntArray
+from barwise.dashboard.answer_schemas import (
+    COUNT,
+    COUNT_OR_NULL,
+    FLAG,
+    NUMBER,
+    NUMBER_OR_NULL,
+    NUMBERS,
+    NUMBERS_OR_NULL,
+    TEXT,
+    TEXTS,
+    Schema,
+    by_name,
+    list_of,
+    or_null,
+    record,
+)
 from barwise.dashboard.memory import Memory, stamp_of
 from barwise.dashboard.recorded_search import recorded_stages
 from barwise.optimizer.insight import (
@@ -29,6 +45,104 @@ from barwise.optimizer.insight import (
 from barwise.optimizer.plateau import KEEPS
 from barwise.optimizer.trials import StageResult
 from barwise.timeframe import Timeframe, calendar_of
+
+_SHARE: Final = record(name=TEXT, share=NUMBER, low=NUMBER_OR_NULL, high=NUMBER_OR_NULL)
+_POINT: Final = record(x=NUMBER, y=NUMBER)
+_RANGE: Final = list_of(NUMBER, minItems=2, maxItems=2)
+_AXIS: Final = record(name=TEXT, values=NUMBERS_OR_NULL, low=NUMBER, high=NUMBER)
+_DIRECTION: Final[Schema] = {"enum": ["maximize", "minimize"]}
+STATES: Final = ("complete", "pruned", "infeasible", "undefined")
+STAGE: Final = record(
+    stage=TEXT,
+    sampler=TEXT,
+    objective=TEXT,
+    base_value=NUMBER_OR_NULL,
+    best_value=NUMBER_OR_NULL,
+    best_params=by_name(NUMBER),
+    num_trials=COUNT,
+    pruned=COUNT,
+    total_trades=COUNT,
+    net_pnl=NUMBER_OR_NULL,
+    levels=NUMBERS,
+    seconds=NUMBER_OR_NULL,
+    interrupted=FLAG,
+    notes=TEXTS,
+    space=list_of(record(name=TEXT, low=NUMBER, high=NUMBER, step=NUMBER, base=NUMBER)),
+    states=or_null(record(**dict.fromkeys(STATES, COUNT))),
+)
+PLATEAU: Final = record(
+    value=NUMBER_OR_NULL,
+    neighbours=COUNT,
+    undefined=COUNT,
+    kept_reason=TEXT,
+    best=NUMBER_OR_NULL,
+    worst=NUMBER_OR_NULL,
+    median=NUMBER_OR_NULL,
+    mean=NUMBER_OR_NULL,
+    keeps=NUMBER,
+    kept=NUMBER_OR_NULL,
+    parameters=list_of(record(name=TEXT, point=NUMBER, step=NUMBER, down=NUMBER_OR_NULL, up=NUMBER_OR_NULL)),
+)
+FIGURES_OF_TRIALS: Final[Mapping[str, Schema]] = {
+    "history": or_null(
+        record(
+            total=COUNT,
+            trial=list_of(COUNT),
+            stage=TEXTS,
+            state=list_of({"enum": list(STATES)}),
+            value=NUMBERS_OR_NULL,
+            best=NUMBERS_OR_NULL,
+            luck=or_null(NUMBERS_OR_NULL),
+            begins=list_of(record(stage=TEXT, trial=COUNT)),
+        )
+    ),
+    "importance": list_of(
+        record(stage=TEXT, method=TEXT, shares=list_of(_SHARE), used=COUNT, usable=COUNT, total=COUNT, reason=TEXT)
+    ),
+    "parallel": list_of(
+        record(
+            stage=TEXT,
+            objective=TEXT,
+            direction=_DIRECTION,
+            axes=list_of(_AXIS),
+            values=NUMBERS_OR_NULL,
+            rank=list_of(COUNT_OR_NULL),
+            trial=list_of(COUNT),
+            chosen=COUNT,
+            start=COUNT,
+            ranked=COUNT,
+            total=COUNT,
+        )
+    ),
+    "pairs": list_of(
+        record(
+            stage=TEXT,
+            x=TEXT,
+            y=TEXT,
+            x_edges=NUMBERS,
+            y_edges=NUMBERS,
+            mean=list_of(NUMBERS_OR_NULL),
+            count=list_of(list_of(COUNT)),
+            used=COUNT,
+            total=COUNT,
+            chosen=_POINT,
+            start=_POINT,
+            plateau=or_null(record(x=_RANGE, y=_RANGE)),
+        )
+    ),
+    "front": list_of(
+        record(
+            stage=TEXT,
+            objectives=list_of(record(name=TEXT, direction=_DIRECTION, values=NUMBERS_OR_NULL)),
+            trial=list_of(COUNT),
+            on_front=list_of(FLAG),
+            chosen=COUNT,
+            points=list_of(by_name(NUMBER)),
+            usable=COUNT,
+            total=COUNT,
+        )
+    ),
+}
 
 MOST_TRIALS: Final = 5_000  # of the history and of a front
 MOST_LINES: Final = 300  # of parallel coordinates, and marks of each slice
@@ -69,12 +183,12 @@ def _figures(document: Mapping[str, Any], table: Path) -> Mapping[str, Any]:
             for names in leading_pairs(found)
         ],
         "front": [_front(stage) for stage in stages if len(stage.objective.names) > 1],
-        "states": [_counted(stage) for stage in stages],
+        "states": {stage.stage: _counted(stage) for stage in stages},
     }
 
 
 NO_TRIALS: Final[Mapping[str, Any]] = {
-    "history": None, "importance": [], "parallel": [], "pairs": [], "front": [], "states": [],
+    "history": None, "importance": [], "parallel": [], "pairs": [], "front": [], "states": {},
 }  # fmt: skip
 
 
@@ -248,4 +362,4 @@ def _front(stage: StageResult) -> dict[str, Any]:
 
 def _counted(stage: StageResult) -> dict[str, int]:
     states = state_names(stage.trials)
-    return {name: states.count(name) for name in ("complete", "pruned", "infeasible", "undefined")}
+    return {name: states.count(name) for name in STATES}

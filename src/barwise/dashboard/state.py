@@ -4,14 +4,14 @@ There is nothing global: two apps of one process, as tests make them, have nothi
 """
 
 import secrets
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from flask import current_app
 
 from barwise.dashboard.config import DashboardConfig
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from barwise.dashboard.live import Live
+from barwise.dashboard.results import Results
 
 EXTENSION: Final = "barwise"
 
@@ -25,7 +25,7 @@ class Dashboard:
     Attributes:
         home: The folder of data/ and logs/.
         results: The runs.
-        live: Streams, and runs that were started here.
+        live: What goes on: the streams, and the runs that were started here.
         csrf: What the page sends with everything that changes something; another page cannot read it.
     """
 
@@ -33,18 +33,8 @@ class Dashboard:
         self.config = config
         self.home: Path = config.home
         self.csrf = secrets.token_urlsafe(32)
-        try:
-            from barwise.dashboard.results import Results
-
-            self.results = Results(config.home)
-        except ModuleNotFoundError:
-            pass
-        try:
-            from barwise.dashboard.live import Live
-
-            self.live = Live(config.home, max_streams=config.max_streams)
-        except ModuleNotFoundError:
-            pass
+        self.results = Results(config.home)
+        self.live = Live(config.home, max_streams=config.max_streams)
 
     def close(self) -> None:
         """End the streams and stop watching files; runs that were started here go on."""

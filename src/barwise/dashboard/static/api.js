@@ -71,33 +71,31 @@ export function post(path, body = {}, { signal } = {}) {
 }
 
 // Listen to what happens. `query` is {run: name} for the lines of one run, or {} for changes of the list only.
-// handlers: line(line) for each line of the trail, once and in order; run(change) for {name, state};
-// reset() when the trail begins anew; connected(yes) when the connection comes or goes. Ends with `signal`.
+// handlers: line(line) for each line of the trail, once and in order; run(change) for {name, state}; job(job) for a run
+// that was started here; reset() when everything told before is to be forgotten, because the trail began anew;
+// connected(yes) when the connection comes or goes. Ends with `signal`.
 export function stream(query, handlers, { signal }) {
   let source = null;
   let timer = 0;
   let last = -1;
-  let begun = null;
 
   function line(event) {
     const told = JSON.parse(event.data);
-    if (told.seq === 0) {
-      if (begun !== null && begun !== told.time) {
-        last = -1;
-        handlers.reset?.();
-      }
-      begun = told.time;
-    }
     if (told.seq <= last) return;
     last = told.seq;
     handlers.line?.(told);
   }
 
   function open() {
-    source = new EventSource(url("/live", query));
+    source = new EventSource(url("/live", { ...query, after: last < 0 ? null : last }));
     source.addEventListener("open", () => handlers.connected?.(true));
     source.addEventListener("line", line);
     source.addEventListener("run", (event) => handlers.run?.(JSON.parse(event.data)));
+    source.addEventListener("job", (event) => handlers.job?.(JSON.parse(event.data)));
+    source.addEventListener("reload", () => {
+      last = -1;
+      handlers.reset?.();
+    });
     source.addEventListener("error", () => {
       handlers.connected?.(false);
       // The browser goes on by itself after a broken connection, but not after an answer that is no stream.

@@ -3,7 +3,7 @@
 
 import { get } from "../api.js";
 import { draw } from "../charts.js";
-import { el, empty, figures, money, number, percent, price, spinner, stylesheet, table, tone, words } from "../ui.js";
+import { day, el, empty, figures, money, number, percent, price, spinner, stylesheet, table, tone, words } from "../ui.js";
 import { whenSeen } from "./run_words.js";
 
 const IN_PERCENT = new Set(["total_return", "cagr", "win_rate", "max_drawdown", "volatility", "exposure"]);
@@ -39,6 +39,13 @@ export function inUnit(value, unit) {
   if (unit === "money") return money(value);
   if (unit === "percent") return percent(value);
   return unit === "R" && value !== null ? `${number(value, 2)} R` : number(value, 2);
+}
+
+// 1.2 MB
+export function size(bytes) {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  const at = Math.min(Math.max(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), 0), units.length - 1);
+  return `${number(bytes / 1000 ** at, at ? 1 : 0)} ${units[at]}`;
 }
 
 // An objective with its unit, as the title of an axis.
@@ -98,7 +105,7 @@ export function sheet(caption, header, rows, options = {}) {
     text: at === 0 || /^[<~]/.test(label),
     cell: label.startsWith("~") ? (row) => el("span", { class: "wraps" }, row[at]) : (row) => row[at],
   }));
-  return table({ caption, captionShown: true, columns, rows, cards: true, ...options });
+  return table({ caption, captionShown: true, columns, rows, ...options });
 }
 
 // An amount in the colour of gain or loss; the sign says it too.
@@ -210,4 +217,11 @@ export function median(values) {
 export function roomy(low, high, room = 0.06) {
   const wide = room * (high - low) || 1;
   return [low - wide, high + wide];
+}
+
+// A time axis so short that two months are all it has room for.
+export function endTicks(first, last) {
+  const [start, end] = [first, last].map((time) => new Date(time).getTime());
+  const places = [0.13, 0.87].map((part) => start + part * (end - start));
+  return { tickvals: places, ticktext: places.map((time) => day(time).slice(0, 7)), tickangle: 0 };
 }

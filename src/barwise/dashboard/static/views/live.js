@@ -15,7 +15,7 @@ const LOWEST_SHARE = 0.02;
 
 const short = (value) => number(value, 3);
 
-export async function show(root, { name }, { signal, navigate, title, announce, keys }) {
+export async function show(root, { name }, { signal, title, announce, keys }) {
   title(`Live ${name}`);
   await stylesheet("views/live.css");
   const state = new LiveState();
@@ -32,7 +32,7 @@ export async function show(root, { name }, { signal, navigate, title, announce, 
     try {
       const answer = await post(runPath(name, what), {}, { signal });
       announce(said);
-      if (answer.name && answer.name !== name) navigate(`#/run/${encodeURIComponent(answer.name)}/live`);
+      if (what === "resume" && answer.plan) takeJob(answer);
     } catch (error) {
       if (!signal.aborted) parts.trouble.replaceChildren(failure(error));
     } finally {
@@ -53,6 +53,13 @@ export async function show(root, { name }, { signal, navigate, title, announce, 
       done: [el("a", { class: "button first", href: `#/run/${encodeURIComponent(name)}` }, "See the result")],
     }[state.state] || [];
     parts.actions.replaceChildren(...buttons);
+  }
+
+  function takeJob(told) {
+    state.plan = told.plan;
+    if (told.state === "failed" && told.error) parts.trouble.replaceChildren(failure(told.error));
+    state.version += 1;
+    changed();
   }
 
   // -- Drawing, at most every DRAW_MS --
@@ -107,7 +114,13 @@ export async function show(root, { name }, { signal, navigate, title, announce, 
       state.version += 1;
       changed();
     },
-    reset: () => state.clear(),
+    job(told) {
+      if (told.runs.includes(name)) takeJob(told);
+    },
+    reset() {
+      state.clear();
+      changed();
+    },
     connected(yes) {
       parts.connection.textContent = yes ? "" : "The connection is lost; it will go on where it was.";
     },
@@ -129,6 +142,9 @@ export async function show(root, { name }, { signal, navigate, title, announce, 
     else if (known && state.state === "running" && known.state !== "running") state.state = known.state;
     state.version += 1;
     changed();
+    const { jobs } = await get("/jobs", {}, { signal });
+    const job = jobs.find(({ runs }) => runs.includes(name));
+    if (job && state.state === "running") takeJob(job);
   } catch (error) {
     if (signal.aborted) return;
     throw error;
@@ -182,8 +198,8 @@ function drawHead({ badge, numbers, whole }, state) {
   numbers.replaceChildren(figures([
     { label: "Elapsed", value: el("span", { class: "elapsed" }, elapsed(state)),
       beside: state.candles ? `${count(state.candles.bars)} bars of ${state.candles.symbol} ${state.candles.timeframe}` : state.market },
-    { label: "Left in this step", value: el("span", { class: "eta" }, left(state)),
-      beside: state.step ? `${count(state.step.done)} of ${count(state.step.total)} ${state.step.name}` : "" },
+    { label: "Time left", value: el("span", { class: "eta" }, left(state)),
+      beside: state.step ? `${state.step.name} ${count(state.step.done)} of ${count(state.step.total)}` : "" },
     { label: `Best ${words(state.objective || "value")} so far`, value: best ? number(best.value, 3, { signed: true }) : "n/a",
       tone: best?.value, beside: best ? `trial ${count(best.at)}${best.stage ? `, stage ${best.stage}` : ""}` : "no trial yet" },
     { label: "Trials", value: count(state.counts.trial),
@@ -198,7 +214,8 @@ function drawHead({ badge, numbers, whole }, state) {
 function windowCount(state) {
   const step = state.steps.get("walk-forward");
   if (state.windows.length) return count(state.windows.length);
-  return step ? `${count(step.done)} of ${count(step.total)}` : "0";
+  if (!step) return "0";
+  return state.step === null || state.step.name === step.name ? `${count(step.done)} of ${count(step.total)}` : count(step.total);
 }
 
 function elapsed(state) {
@@ -208,8 +225,12 @@ function elapsed(state) {
 
 function left(state) {
   if (state.settled) return "0 s";
-  const ms = state.eta(Date.now());
-  return ms === null ? "n/a" : `about ${duration(Math.ceil(ms / 1000) * 1000)}`.replace(/\.000/, "");
+  const now = Date.now();
+  const whole = state.remaining(now);
+  const ms = whole ? whole.ms : state.eta(now);
+  if (ms === null) return "n/a";
+  const text = ms < 10_000 ? `${Math.ceil(ms / 1000)} s` : duration(ms);
+  return whole ? `${whole.atLeast ? "at least" : "about"} ${text}` : `${text} of this step`;
 }
 
 // What changes without a line: the time.
@@ -239,11 +260,11 @@ function drawStages({ stages, now }, state) {
 // What was or is being counted: one bar each.
 function drawSteps({ steps }, state) {
   steps.replaceChildren(...[...state.steps.values()].map(({ name, done, total }) => {
-    const over = !state.step || state.step.name !== name;
-    const reached = over && !["interrupted", "failed", "stopped"].includes(state.state) ? total : done;
+    // The last tick of a step need not come, and a test may end early: what is behind is just finished.
+    const isOver = (!state.step || state.step.name !== name) && !["interrupted", "failed", "stopped"].includes(state.state);
     return el("div", { class: "step" }, el("span", null, name),
-      progress(total ? reached / total : null, name),
-      el("span", { class: "muted" }, `${count(reached)} / ${count(total)}`));
+      progress(isOver ? 1 : total ? done / total : null, name),
+      el("span", { class: "muted" }, isOver ? "finished" : `${count(done)} / ${count(total)}`));
   }));
 }
 
@@ -284,7 +305,7 @@ function drawHistory({ history, historyCard }, state, signal) {
     x: at(wanted).map((i) => x[i]), y: at(wanted).map((i) => y[i]), hovertemplate: "trial %{x:,}: %{y:.3f}<extra></extra>" });
   const last = Math.max(x.at(-1) ?? 0, bestX.at(-1) ?? 0);
   charts.draw(history, [
-    dots(true, "pruned", { color: "@muted", size: 3, opacity: 0.4, symbol: "x-thin-open" }),
+    dots(true, "pruned, on a part of the bars", { color: "@muted", size: 3, opacity: 0.4, symbol: "x-thin-open" }),
     dots(false, "complete", { color: "@tier-1", size: 4, opacity: 0.65 }),
     { type: "scatter", mode: "lines", name: "best so far", line: { color: "@gain", width: 2, shape: "hv" },
       x: [...bestX, last], y: [...bestY, bestY.at(-1)], hovertemplate: "best %{y:.3f}<extra></extra>" },
@@ -306,9 +327,10 @@ function drawWindows({ windows, windowsCard }, state, signal) {
   const all = [...state.windows].sort((a, b) => a.number - b.number);
   const note = windowsCard.querySelector(".note");
   if (!all.length) {
-    note.textContent = `${count(step.done)} of ${count(step.total)} windows are searched.`;
+    const done = state.step?.name === "walk-forward" || state.settled ? step.done : step.total;
+    note.textContent = `${count(done)} of ${count(step.total)} windows are searched.`;
     windows.replaceChildren(el("div", { class: "blocks", "aria-hidden": "true" },
-      Array.from({ length: step.total }, (_, i) => el("i", { class: i < step.done ? "done" : null }))));
+      Array.from({ length: step.total }, (_, i) => el("i", { class: i < done ? "done" : null }))));
     return;
   }
   windows.querySelector(".blocks")?.remove();

@@ -42,7 +42,9 @@ export class LiveState {
     this.keepEvery = 1;
     this.windows = [];
     this.verdict = null;
-    this.version = 0;
+    this.resumedMs = null;
+    this.plan = null;
+    this.version = (this.version ?? 0) + 1;
   }
 
   // One line of the trail.
@@ -72,6 +74,26 @@ export class LiveState {
     if (this.state !== "running" || !step || !step.total || step.done <= step.firstDone) return null;
     const each = (step.atMs - step.firstMs) / (step.done - step.firstDone);
     return Math.max(each * (step.total - step.done) - (now - step.atMs), 0);
+  }
+
+  // ms until the run is done, from the estimates of its plan: {ms, atLeast} or null where there is no plan. Only runs
+  // that were started from a page have one here.
+  remaining(now) {
+    if (!this.plan || this.state !== "running") return null;
+    let ms = 0;
+    let atLeast = false;
+    for (const { number, name, seconds } of this.plan) {
+      const stage = this.stages.get(keyOf(number, name));
+      if (stage && !["waiting", "running"].includes(stage.state)) continue;
+      if (stage?.state === "running") {
+        const step = this.eta(now);
+        const planned = typeof seconds === "number" ? Math.max(seconds * 1000 - (now - stage.begunMs), 0) : null;
+        if (step === null && planned === null) atLeast = true;
+        ms += Math.max(step ?? 0, planned ?? 0);
+      } else if (typeof seconds === "number") ms += seconds * 1000;
+      else atLeast = true;
+    }
+    return { ms, atLeast };
   }
 
   runBegun(line) {

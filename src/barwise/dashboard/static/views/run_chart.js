@@ -1,12 +1,11 @@
 // The candles of a run, fluid at half a million bars: only what the window needs is fetched, one window to each side with
 // it, and the old picture stays until the new one is there.
 
-import { get } from "../api.js";
-import { draw } from "../charts.js";
-import { debounce, el, failure, when } from "../ui.js";
-import { asTime } from "./run_equity.js";
+import { get, runPath } from "../api.js";
+import { draw, toMs } from "../charts.js";
+import { button, count, counted, debounce, el, failure, price, when, words } from "../ui.js";
 import { layoutOf, shownLines, tracesOf } from "./run_layers.js";
-import { PARTS, price, words } from "./run_words.js";
+import { labelOf, sameTrade } from "./run_words.js";
 
 const MARGIN = 0.5; // of the window, fetched on each side
 const PIXELS_PER_CANDLE = 3;
@@ -19,30 +18,27 @@ const DAY = 86_400_000;
 const RANGES = [["1D", DAY], ["1W", 7 * DAY], ["1M", 30 * DAY], ["3M", 91 * DAY], ["all", Infinity]];
 const FIRST_BARS = 500;
 
-// Makes the chart in the node. `pick(trade)` is called when a trade in it is clicked.
+// Makes the chart of `run.part` in the node. `pick(trade)` is called when a trade in it is clicked.
 export function candleChart(node, run, signal, pick) {
   const picture = el("div", {
-    class: "run-plot run-candles", tabindex: "0", role: "application",
+    class: "plot run-candles", tabindex: "0", role: "application",
     "aria-label": "Candles with fills, stops and targets. Arrow left and right move in time, plus and minus zoom, Home and End go to the ends.",
   });
   const readout = el("p", { class: "run-readout" });
   const status = el("p", { class: "muted run-note", "aria-live": "polite" }, "Loading the candles.");
-  const buttons = RANGES.map(([label, length]) => {
-    const button = el("button", { type: "button", "data-range": label }, label);
-    button.addEventListener("click", () => chart.last(length));
-    return button;
-  });
+  const buttons = RANGES.map(([label, length]) => button(label, () => chart.last(length), { "data-range": label }));
   const bar = el("div", { class: "run-ranges", role: "group", "aria-label": "Length of the window" }, ...buttons);
   const busy = el("span", { class: "run-busy", hidden: true }, "loading");
   node.replaceChildren(el("div", { class: "run-chart-head" }, bar, readout, busy), picture, status);
 
   const whole = [run.first, run.end];
-  let part = run.part;
   let view = firstView(run);
   let data = null; // what was fetched last, and for which window
   let chosen = null;
   let running = null;
   let listening = false;
+  let layout = null;
+  let drawings = 0;
 
   const fetchSoon = debounce(() => load(), WAIT_MS);
 
@@ -70,7 +66,7 @@ export function candleChart(node, run, signal, pick) {
     const length = view[1] - view[0];
     const room = 0.25 * length;
     const covers = data.start <= Math.max(view[0] - room, whole[0]) && data.end >= Math.min(view[1] + room, whole[1]);
-    const finest = data.candles.timeframe === run.timeframe && !data.overlays.omitted;
+    const finest = !data.candles.coarse && !data.overlays.omitted;
     const fits = data.end - data.start < 4 * length;
     return covers && fits && (finest || data.end - data.start < 2.2 * length);
   }
@@ -78,8 +74,11 @@ export function candleChart(node, run, signal, pick) {
   // Moves the axes over the picture there is, so that a hand on the keys never waits for the network.
   function place() {
     if (!picture._fullLayout) return;
-    const update = { "xaxis.range": view.slice(), ...yRanges() };
-    window.Plotly.relayout(picture, update);
+    const prices = yRanges();
+    // The layout that was drawn is the one that a change of theme draws again.
+    layout.xaxis.range = view.slice();
+    if (prices) layout.yaxis.range = prices;
+    window.Plotly.relayout(picture, { "xaxis.range": view.slice(), ...(prices && { "yaxis.range": prices.slice() }) });
   }
 
   // Prices fit what is visible, and the levels of the trade that is told.
@@ -92,17 +91,17 @@ export function candleChart(node, run, signal, pick) {
       bottom = Math.min(bottom, low[i]);
       top = Math.max(top, high[i]);
     }
-    const told = chosen === null ? undefined : data.overlays.trades.find((trade) => trade.trade_id === chosen);
+    const told = data.overlays.trades.find((trade) => sameTrade(trade, chosen));
     if (told) {
-      for (const [at, level] of [...(told.stops ?? []), ...(told.targets ?? [])]) {
+      for (const [at, level] of [...told.stops, ...told.targets]) {
         if (level === null || at > view[1] || at < view[0] - run.step) continue;
         bottom = Math.min(bottom, level);
         top = Math.max(top, level);
       }
     }
-    if (!(bottom <= top)) return {};
+    if (!(bottom <= top)) return null;
     const room = (top - bottom) * 0.06 || top * 0.001;
-    return { "yaxis.range": [bottom - room, top + room] };
+    return [bottom - room, top + room];
   }
 
   async function load() {
@@ -119,10 +118,11 @@ export function candleChart(node, run, signal, pick) {
     busy.hidden = false;
     try {
       const [candles, overlays] = await Promise.all([
-        get(`/runs/${run.name}/candles`, { part, start, end, points }, { signal: mine.signal }),
-        get(`/runs/${run.name}/overlays`, { part, start, end, most: MOST_TRADES }, { signal: mine.signal }),
+        get(runPath(run.name, "candles"), { part: run.part, start, end, points }, { signal: mine.signal }),
+        get(runPath(run.name, "overlays"), { part: run.part, start, end, most: MOST_TRADES }, { signal: mine.signal }),
       ]);
       if (mine.signal.aborted) return;
+      candles.coarse = candles.timeframe !== run.timeframe || candles.merged > 1;
       data = { candles, overlays, start, end, width: widthOf(candles, run.step) };
       await render();
     } catch (problem) {
@@ -138,10 +138,13 @@ export function candleChart(node, run, signal, pick) {
   async function render() {
     const small = picture.clientWidth < 600;
     const lines = shownLines(data.candles);
-    const layout = layoutOf(data, lines, run, part, { view, small, chosen });
-    const ranges = yRanges();
-    if (ranges["yaxis.range"]) layout.yaxis.range = ranges["yaxis.range"];
-    await draw(picture, tracesOf(data, lines, run, part, { view, chosen }), layout, { scrollZoom: false, doubleClick: false });
+    drawings += 1;
+    layout = layoutOf(data, lines, run, { view, small, chosen, revision: drawings });
+    const prices = yRanges();
+    if (prices) layout.yaxis.range = prices;
+    await draw(picture, tracesOf(data, lines, { view, chosen }), layout, {
+      signal, modebar: false, onZoom: (range) => moved(range ?? whole), onClick: clicked,
+    });
     if (signal.aborted) return;
     listen();
     tell();
@@ -151,13 +154,13 @@ export function candleChart(node, run, signal, pick) {
     const { candles, overlays } = data;
     const inside = candles.time.filter((time) => time + data.width > view[0] && time < view[1]).length;
     const trades = overlays.trades.filter((trade) => trade.exit_time >= view[0] && trade.entry_time <= view[1]).length;
-    const omitted = overlays.omitted ? `, ${overlays.omitted.toLocaleString("en-US")} not drawn: zoom in to see each` : "";
+    const omitted = overlays.omitted ? `, ${count(overlays.omitted)} not drawn: zoom in to see each` : "";
     picture.dataset.timeframe = candles.timeframe;
     picture.dataset.start = String(Math.round(view[0]));
     picture.dataset.end = String(Math.round(view[1]));
     status.textContent =
-      `${inside.toLocaleString("en-US")} candles of ${candles.timeframe}, ${when(view[0])} .. ${when(view[1])} UTC; ` +
-      `${trades.toLocaleString("en-US")} ${trades === 1 ? "trade" : "trades"} of ${PARTS[part]?.label ?? part}${omitted}.`;
+      `${counted(inside, "candle")} of ${candles.timeframe}, ${when(view[0])} .. ${when(view[1])} UTC; ` +
+      `${counted(trades, "trade")}, ${labelOf(run.part)}${omitted}.`;
     readAt(null);
   }
 
@@ -179,27 +182,26 @@ export function candleChart(node, run, signal, pick) {
     );
   }
 
+  // Also told of what was set by hand here, which is no news.
+  function moved(range) {
+    const same = Math.abs(range[0] - view[0]) < 1 && Math.abs(range[1] - view[1]) < 1;
+    if (!same) setView(range);
+  }
+
+  function clicked(event) {
+    const [id, piece] = event.points.map((point) => point.customdata).find((about) => Number.isInteger(about?.[0])) ?? [];
+    const trade = data.overlays.trades.find((one) => sameTrade(one, { trade_id: id, piece }));
+    if (trade) pick(trade);
+  }
+
   function listen() {
     if (listening) return;
     listening = true;
-    picture.on("plotly_relayout", (event) => {
-      const from = event["xaxis.range[0]"];
-      const to = event["xaxis.range[1]"];
-      if (from === undefined || to === undefined) return;
-      setView([asTime(from), asTime(to)]);
-    });
-    picture.on("plotly_click", (event) => {
-      const trade = event.points.map((point) => point.customdata?.[0]).find((id) => Number.isInteger(id));
-      if (trade !== undefined) pick(trade);
-    });
-    picture.on("plotly_doubleclick", () => {
-      setView(whole);
-    });
     picture.addEventListener("mousemove", (event) => {
       const axis = picture._fullLayout?.xaxis;
       if (!axis || !data) return;
       const x = event.clientX - picture.getBoundingClientRect().left - axis._offset;
-      if (x >= 0 && x <= axis._length) readAt(asTime(axis.p2d(x)));
+      if (x >= 0 && x <= axis._length) readAt(toMs(axis.p2d(x)));
     });
     picture.addEventListener("mouseleave", () => data && readAt(null));
     // The wheel zooms where the chart has the focus or Ctrl is held; else it scrolls the page, as everywhere.
@@ -249,14 +251,14 @@ export function candleChart(node, run, signal, pick) {
       const end = chosen === null ? view[1] : Math.max(view[1], view[0] + length);
       return setView([end - length, end]);
     },
-    show(next) {
-      part = next;
+    // The part of the run has changed.
+    show() {
       chosen = null;
       return load();
     },
     // To a trade: its bars in the middle third.
     jump(trade) {
-      chosen = trade.trade_id;
+      chosen = trade;
       const held = Math.max(trade.exit_time - trade.entry_time, 20 * run.step);
       return setView([trade.entry_time - held, trade.exit_time + held], { now: true });
     },

@@ -1,7 +1,7 @@
 // The first screen of a run: the word, why, the figures side by side with their differences, and what to do next.
 
-import { el, money, verdictBadge, when } from "../ui.js";
-import { figure, gain, labelOf, NOTHING, sentence, words } from "./run_words.js";
+import { button, count, day, el, money, verdictBadge, words } from "../ui.js";
+import { coloured, figure, labelOf, NOTHING, scrolling, sentence } from "./run_words.js";
 
 const COLUMNS = ["baseline", "optimized", "out_of_sample", "buy_and_hold"];
 const DIFFERENCES = [
@@ -15,25 +15,26 @@ const LABELS = {
   expectancy: "expectancy a trade", expectancy_r: "expectancy a trade, in R",
 };
 const SIGNED = new Set(["net_pnl", "net_pnl_per_30_days", "total_return", "cagr", "expectancy", "expectancy_r", "sharpe_ratio"]);
+const COLOURED = new Set(["net_pnl", "total_return"]);
 const LESS_IS_BETTER = new Set([
   "max_drawdown", "fees", "fees_per_30_days", "slippage", "slippage_per_30_days", "funding",
 ]);
 const NEITHER = new Set(["trades", "trades_per_30_days", "volatility", "exposure"]);
 
 // Verdict, reasons and what to do, beside the figures.
-export function headline(document, name) {
-  return el("div", { class: "run-headline" }, verdictCard(document, name), figuresCard(document));
+export function headline(findings, name) {
+  return el("div", { class: "run-headline" }, verdictCard(findings, name), figuresCard(findings));
 }
 
-function verdictCard(document, name) {
-  const verdict = document.verdict ?? {};
+function verdictCard(findings, name) {
+  const verdict = findings.verdict ?? {};
   const reasons = verdict.reasons ?? [];
   const next = verdict.would_change ?? [];
   const tests = (verdict.tests ?? []).filter((test) => test.decides);
   const passed = tests.filter((test) => test.passed).length;
   return el(
     "section",
-    { class: "run-card run-verdict", "aria-labelledby": "verdict-title" },
+    { class: "card run-verdict", "aria-labelledby": "verdict-title" },
     el("h2", { id: "verdict-title" }, "Verdict"),
     el("p", { class: "run-word" }, verdict.word ? verdictBadge(verdict.word) : el("span", { class: "run-no-word" }, "No verdict")),
     reasons.length > 0 && el("h3", {}, "Because"),
@@ -42,31 +43,31 @@ function verdictCard(document, name) {
       el(
         "p", { class: "muted" },
         `${passed} of ${tests.length} deciding tests passed. `,
-        el("a", { href: `#/run/${name}/validation` }, "See each of them"), ".",
+        el("a", { href: `#/run/${encodeURIComponent(name)}/validation` }, "See each of them"), ".",
       ),
     el("h3", {}, "What to do next"),
-    el("ul", {}, ...steps(document, name, next)),
+    el("ul", {}, ...steps(findings, name, next)),
     verdict.error_rate && el("details", {}, el("summary", {}, "How often this word is wrong"), el("p", {}, verdict.error_rate)),
   );
 }
 
-function steps(document, name, wouldChange) {
+function steps(findings, name, wouldChange) {
   const found = wouldChange.map((text) => el("li", {}, sentence(text)));
-  const unclear = Object.values(document.band ?? {}).some((band) => band?.ambiguous_trades > 0);
+  const unclear = Object.values(findings.band ?? {}).some((band) => band?.ambiguous_trades > 0);
   if (unclear) {
     found.push(el("li", {}, "Some trades hang on the order inside a bar: give finer candles (", el("code", {}, "--detail"), ") to know instead of assume."));
   }
-  if (document.optimization && !document.walk_forward) {
+  if (findings.optimization && !findings.walk_forward) {
     found.push(el("li", {}, "The optimized figures are the best of many tries. Validate them before you believe them."));
   }
-  const command = document.reproduce?.commands?.find((text) => text.includes("verify"));
+  const command = findings.reproduce?.commands?.find((text) => text.includes("verify"));
   if (command) found.push(el("li", {}, "Do it all again and compare every bit: ", el("code", {}, command), "."));
   if (!found.length) found.push(el("li", {}, "Look at the trades below and ask of each whether you would have taken it."));
   return found;
 }
 
-function figuresCard(document) {
-  const comparison = document.comparison;
+function figuresCard(findings) {
+  const comparison = findings.comparison;
   if (!comparison) return null;
   const parts = COLUMNS.filter((part) => comparison[part]);
   const units = comparison.units ?? {};
@@ -93,21 +94,20 @@ function figuresCard(document) {
       ...pairs.map(([pair]) => difference(comparison.differences[pair][key], key, units[key])),
     );
   const more = el("tbody", { hidden: true, id: "all-figures" }, ...rest.map(row));
-  const button = el("button", { type: "button", class: "run-more", "aria-expanded": "false", "aria-controls": "all-figures" }, `All ${known.length} figures`);
-  button.addEventListener("click", () => {
+  const all = button(`All ${known.length} figures`, () => {
     more.hidden = !more.hidden;
-    button.setAttribute("aria-expanded", String(!more.hidden));
-    button.textContent = more.hidden ? `All ${known.length} figures` : "Fewer figures";
-  });
+    all.setAttribute("aria-expanded", String(!more.hidden));
+    all.textContent = more.hidden ? `All ${known.length} figures` : "Fewer figures";
+  }, { "aria-expanded": "false", "aria-controls": "all-figures" });
   return el(
     "section",
-    { class: "run-card run-figures", "aria-labelledby": "figures-title" },
+    { class: "card run-figures", "aria-labelledby": "figures-title" },
     el("h2", { id: "figures-title" }, "Side by side"),
-    el(
-      "div", { class: "run-scroll", tabindex: "0", role: "region", "aria-label": "Figures of all parts" },
-      el("table", { class: "run-table" }, head, el("tbody", {}, ...first.map(row), bandRow(document, parts, pairs.length)), more),
+    scrolling(
+      "Figures of all parts",
+      el("table", {}, head, el("tbody", {}, first.map(row), bandRow(findings, parts, pairs.length)), more),
     ),
-    el("div", { class: "run-foot" }, button, spans(comparison, parts)),
+    el("div", { class: "run-foot" }, all, spans(comparison, parts)),
   );
 }
 
@@ -117,24 +117,26 @@ function partLabel(comparison, part) {
 
 function cell(comparison, part, key, unit) {
   const value = comparison[part].figures?.[key] ?? null;
-  const why = comparison[part].undefined?.[key];
-  const text = figure(value, unit, SIGNED.has(key) && unit !== "percent");
-  const shown = value !== null && unit === "percent" && SIGNED.has(key) && value > 0 ? `+${text}` : text;
-  const attributes = part === "buy_and_hold" ? { class: "held" } : {};
-  if (value === null) return el("td", { ...attributes, ...(why ? { title: why } : {}) }, el("span", { class: "muted" }, NOTHING));
-  return el("td", attributes, key === "net_pnl" || key === "total_return" ? gain(value, shown) : shown);
+  const held = part === "buy_and_hold" ? "held" : null;
+  if (value === null) {
+    return el("td", { class: held, title: comparison[part].undefined?.[key] }, el("span", { class: "muted" }, NOTHING));
+  }
+  const text = figure(value, unit, { signed: SIGNED.has(key) });
+  return el("td", { class: held }, COLOURED.has(key) && !held ? coloured(value, text) : text);
 }
 
 function difference(value, key, unit) {
-  if (value === undefined || value === null) return el("td", { class: "difference muted", title: "not comparable: the spans differ" }, "–");
+  if (value === undefined || value === null) {
+    return el("td", { class: "difference muted", title: "not subtracted: the spans differ" }, "–");
+  }
   const better = NEITHER.has(key) ? 0 : LESS_IS_BETTER.has(key) ? -value : value;
-  return el("td", { class: "difference" }, gain(better, figure(value, unit, true)));
+  return el("td", { class: "difference" }, coloured(better, figure(value, unit, { signed: true, difference: true })));
 }
 
 // What the net result hangs on where a bar leaves the order of its events open.
-function bandRow(document, parts, differences) {
+function bandRow(findings, parts, differences) {
   const cells = parts.map((part) => {
-    const band = document.band?.[part];
+    const band = findings.band?.[part];
     const held = part === "buy_and_hold" ? "held" : "";
     if (!band) return el("td", { class: held }, el("span", { class: "muted" }, NOTHING));
     const open = band.ambiguous_trades;
@@ -159,8 +161,7 @@ function spans(comparison, parts) {
     .filter((part) => part !== "buy_and_hold" && comparison[part].span)
     .map((part) => {
       const span = comparison[part].span;
-      const from = when(Date.parse(span.first_bar)).slice(0, 10);
-      return `${partLabel(comparison, part)}: ${from} .. ${when(Date.parse(span.end)).slice(0, 10)}, ${span.bars.toLocaleString("en-US")} bars`;
+      return `${partLabel(comparison, part)}: ${day(Date.parse(span.first_bar))} .. ${day(Date.parse(span.end))}, ${count(span.bars)} bars`;
     });
   return el("p", { class: "muted" }, `${told.join("; ")}. Differences of percentages are percentage points (pp).`);
 }

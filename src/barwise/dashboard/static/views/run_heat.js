@@ -1,6 +1,7 @@
 // Months by year and hours by weekday as tables whose cells are coloured: a number stands in every cell, or in its title.
 
-import { el, empty, money, number } from "../ui.js";
+import { counted, el, empty, money, number } from "../ui.js";
+import { NOTHING, scrolling } from "./run_words.js";
 
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
@@ -8,18 +9,18 @@ const HOURS = Array.from({ length: 24 }, (_, hour) => hour);
 const STRONGEST = 72; // percent of the colour, so that the ink stays readable
 
 // Returns by month in percent, one row a year, with the year's own return at the end.
-export function monthlyHeat(months) {
+export function monthlyHeat(months, yearly) {
   if (!months?.length) return empty("No month to show", "The span is shorter than a month.");
   const years = [...new Set(months.map((one) => one.year))].sort();
   const largest = Math.max(...months.map((one) => Math.abs(one.return ?? 0)), 1e-9);
   const rows = years.map((year) => {
     const own = months.filter((one) => one.year === year);
-    const total = (own.reduce((grown, one) => grown * (1 + (one.return ?? 0) / 100), 1) - 1) * 100;
+    const total = yearly.find((one) => one.year === year)?.return ?? null;
     return el(
       "tr", {},
       el("th", { scope: "row" }, String(year)),
       ...MONTHS.map((_, i) => heatCell(own.find((one) => one.month === i + 1)?.return ?? null, largest, (value) => signed(value))),
-      el("td", { class: "total" }, signed(total)),
+      el("td", { class: "total" }, total === null ? NOTHING : signed(total)),
     );
   });
   return table("Returns by month, percent", ["year", ...MONTHS, "year"], rows, "months");
@@ -37,7 +38,7 @@ export function hourlyHeat(hours) {
       ...HOURS.map((hour) => {
         const one = known.find((other) => other.weekday === weekday && other.hour === hour);
         if (!one) return el("td", {});
-        const text = `${day} ${String(hour).padStart(2, "0")}:00, ${one.trades} ${one.trades === 1 ? "trade" : "trades"}, net ${one.net > 0 ? "+" : ""}${money(one.net)}`;
+        const text = `${day} ${String(hour).padStart(2, "0")}:00, ${counted(one.trades, "trade")}, net ${money(one.net, { signed: true })}`;
         const cell = heatCell(one.net, largest, (value) => (Math.abs(value) >= 1000 ? `${number(value / 1000, 1)}k` : number(value, 0)));
         cell.title = text;
         return cell;
@@ -55,15 +56,15 @@ function heatCell(value, largest, told) {
 }
 
 function signed(value) {
-  return `${value > 0 ? "+" : ""}${number(value, Math.abs(value) >= 10 ? 1 : 2)}`;
+  return number(value, Math.abs(value) >= 10 ? 1 : 2, { signed: true });
 }
 
 function table(caption, columns, rows, kind) {
-  return el(
-    "div", { class: "run-scroll", tabindex: "0", role: "region", "aria-label": caption },
+  return scrolling(
+    caption,
     el(
-      "table", { class: `run-table run-heat ${kind}` },
-      el("caption", {}, caption),
+      "table", { class: `run-heat ${kind}` },
+      el("caption", { class: "unseen" }, caption),
       el("thead", {}, el("tr", {}, ...columns.map((name) => (name ? el("th", { scope: "col" }, name) : el("td", {}))))),
       el("tbody", {}, ...rows),
     ),

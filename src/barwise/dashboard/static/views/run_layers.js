@@ -1,9 +1,11 @@
 // What is drawn over and under the candles of a run, as Plotly traces: lines, fills by tier, stops, targets and trails.
 
-import { EXITS, price, TIERS, words } from "./run_words.js";
+import { price, words } from "../ui.js";
+import { EXITS, sameTrade, TIERS } from "./run_words.js";
 
 const TIME = "%{x|%Y-%m-%d %H:%M} UTC";
 const MOST_LEVELS = 40; // trades in the window, before stops and targets would only be noise
+const MOST_ORDERS = 12;
 const LINES = [
   { color: "@short", width: 1.1 }, { color: "@long", width: 1.1 }, { color: "@muted", width: 1.3, dash: "dash" },
   { color: "@tier-2", width: 1, dash: "dot" }, { color: "@target", width: 1, dash: "dashdot" },
@@ -36,22 +38,22 @@ export function shownLines(candles) {
 }
 
 // Panes from top to bottom: prices, volume, one for each line that has a scale of its own.
-export function layoutOf(data, lines, run, part, { view, small, chosen }) {
+export function layoutOf(data, lines, run, { view, small, chosen, revision }) {
   const panes = Math.min(lines.below.length, 2);
   const height = panes ? 0.15 : 0;
   const foot = panes * (height + 0.02);
   const layout = {
     hovermode: "closest",
     dragmode: "pan",
-    uirevision: "candles",
+    uirevision: "same", // what the legend hides stays hidden; where the axes stand is told anew each time
     showlegend: !small,
     legend: { orientation: "h", x: 0, y: 1.01, yanchor: "bottom", font: { size: 11 } },
     xaxis: {
-      type: "date", range: view.slice(), rangeslider: { visible: false }, anchor: panes ? `y${panes + 3}` : "y2",
+      type: "date", range: view.slice(), uirevision: revision, rangeslider: { visible: false }, anchor: panes ? `y${panes + 3}` : "y2",
       showspikes: true, spikemode: "across", spikesnap: "cursor", spikethickness: 1, spikecolor: "@muted", spikedash: "dot",
       hoverformat: "%Y-%m-%d %H:%M UTC",
     },
-    yaxis: { domain: [foot + 0.13, 1], fixedrange: true, side: "right", tickformat: ",", nticks: 7 },
+    yaxis: { uirevision: revision, domain: [foot + 0.13, 1], fixedrange: true, side: "right", tickformat: ",", nticks: 7 },
     yaxis2: { domain: [foot, foot + 0.11], fixedrange: true, side: "right", showticklabels: false, showgrid: false, zeroline: false },
     shapes: [],
   };
@@ -62,9 +64,9 @@ export function layoutOf(data, lines, run, part, { view, small, chosen }) {
       domain: [Math.max(bottom, 0), Math.max(bottom, 0) + height], fixedrange: true, side: "right", nticks: 3,
       ...(isRsi ? { range: [0, 100], tickvals: [30, 50, 70] } : {}),
     };
-    if (isRsi) layout.shapes.push(...thresholds(run.parameters?.[part], `y${i + 4}`));
+    if (isRsi) layout.shapes.push(...thresholds((run.parameters?.[run.part] ?? run.parameters?.optimized), `y${i + 4}`));
   });
-  const told = chosen === null ? undefined : data.overlays.trades.find((trade) => trade.trade_id === chosen);
+  const told = data.overlays.trades.find((trade) => sameTrade(trade, chosen));
   if (told) {
     layout.shapes.push({
       type: "rect", xref: "x", yref: "paper", x0: told.entry_time, x1: told.exit_time, y0: 0, y1: 1,
@@ -83,30 +85,32 @@ function thresholds(parameters, axis) {
     }));
 }
 
-export function tracesOf(data, lines, run, part, { view, chosen }) {
+export function tracesOf(data, lines, { view, chosen }) {
   const { candles, overlays } = data;
   const visible = overlays.trades.filter((trade) => trade.exit_time >= view[0] && trade.entry_time <= view[1]);
-  const levels = visible.length <= MOST_LEVELS ? overlays.trades : overlays.trades.filter((trade) => trade.trade_id === chosen);
+  const levels = visible.length <= MOST_LEVELS ? overlays.trades : overlays.trades.filter((trade) => sameTrade(trade, chosen));
   const traces = [
     candleTrace(candles),
     volumeTrace(candles, data.width),
     ...lines.onPrices.map(([name, values], i) => lineTrace(candles, name, values, LINES[i % LINES.length], "y")),
-    ...lines.below.slice(0, 2).map(([name, values], i) => lineTrace(candles, name, values, { color: "@ink", width: 1.1 }, `y${i + 4}`)),
-    stepTrace("stop, trail", levels, "stops", "@stop"),
-    stepTrace("target", levels, "targets", "@target"),
+    ...lines.below.slice(0, 2).flatMap(([name, values], i) => belowTraces(candles, name, values, `y${i + 4}`)),
+    stepTrace("stop", levels, (trade) => before(trade.stops, trade.trailing_from), "@stop", "dash"),
+    stepTrace("trailing stop", levels, (trade) => after(trade.stops, trade.trailing_from), "@stop", "solid"),
+    stepTrace("target", levels, (trade) => trade.targets, "@target", "dash"),
+    ...orderTraces(overlays.programs, levels),
     ...["long", "short"].map((side) => pathTrace(overlays.trades, side, chosen)),
     ...programTraces(overlays.programs ?? []),
     ...[1, 2, 3, 4].map((tier) => fillTrace(overlays.fills, tier)),
     ...EXITS.map((reason) => exitTrace(overlays.trades, reason)),
   ];
-  return traces.filter((trace) => trace.x.length > 0);
+  return traces.filter((trace) => trace.x.length > 0).map((trace) => ({ uid: trace.name, ...trace }));
 }
 
 function candleTrace(candles) {
   return {
     type: "candlestick", name: candles.timeframe, x: candles.time, open: candles.open, high: candles.high, low: candles.low,
     close: candles.close, hoverinfo: "none", showlegend: false, whiskerwidth: 0,
-    increasing: { line: { color: "@gain", width: 1 }, fillcolor: "@page" },
+    increasing: { line: { color: "@gain", width: 1 }, fillcolor: "@card" },
     decreasing: { line: { color: "@loss", width: 1 }, fillcolor: "@loss" },
   };
 }
@@ -122,24 +126,60 @@ function lineTrace(candles, name, values, line, yaxis) {
   return { type: "scatter", mode: "lines", name: words(name), x: candles.time, y: values, yaxis, line, hoverinfo: "none", connectgaps: false };
 }
 
-// A level stands until it is moved, and until the trade ends.
-function stepTrace(name, trades, key, color) {
+// Where candles are put together, the band says how far the line went within each.
+function belowTraces(candles, name, values, yaxis) {
+  const range = candles.ranges?.[name];
+  const edge = (key, more) => ({
+    ...lineTrace(candles, `${name}_${key}`, range[key], { color: "@muted", width: 0 }, yaxis), showlegend: false, ...more,
+  });
+  const band = range && candles.bars_shown > 0 && candles.coarse ? [edge("low", {}), edge("high", { fill: "tonexty", fillcolor: "@band" })] : [];
+  return [...band, lineTrace(candles, name, values, { color: "@ink", width: 1.1 }, yaxis)];
+}
+
+// A level stands until it is moved; its last point is at the exit.
+function stepTrace(name, trades, levelsOf, color, dash) {
   const x = [];
   const y = [];
   for (const trade of trades) {
-    const levels = trade[key] ?? [];
-    if (!levels.length) continue;
+    const levels = levelsOf(trade);
     for (const [time, level] of levels) {
       x.push(time);
       y.push(level);
     }
-    x.push(trade.exit_time, trade.exit_time);
-    y.push(levels.at(-1)[1], null);
+    if (levels.length) {
+      x.push(levels.at(-1)[0]);
+      y.push(null);
+    }
   }
   return {
-    type: "scatter", mode: "lines", name, x, y, line: { color, width: 1.4, dash: "dash", shape: "hv" },
+    type: "scatter", mode: "lines", name: name === "trailing stop" ? "trail" : name, x, y, line: { color, width: 1.5, dash, shape: "hv" },
     hovertemplate: `${name} %{y:,}<br>${TIME}<extra></extra>`, connectgaps: false,
   };
+}
+
+function before(levels, time) {
+  if (time === null) return levels;
+  const kept = levels.filter(([at]) => at < time);
+  return kept.length ? [...kept, [time, kept.at(-1)[1]]] : kept;
+}
+
+function after(levels, time) {
+  return time === null ? [] : levels.filter(([at]) => at >= time);
+}
+
+// The limit at which an entry waited, bar by bar, in the colour of its tier.
+function orderTraces(programs, trades) {
+  if (trades.length > MOST_ORDERS) return [];
+  const owners = new Set(trades.map((trade) => trade.program_id));
+  const orders = programs.filter((program) => owners.has(program.program_id)).flatMap((program) => program.orders);
+  return [1, 2, 3, 4].map((tier) => {
+    const own = orders.filter((order) => order[1] === tier && order[2] !== null);
+    return {
+      type: "scatter", mode: "markers", name: `order, tier ${tier}`, showlegend: false, x: own.map((order) => order[0]), y: own.map((order) => order[2]),
+      hovertemplate: `tier ${tier} waits at %{y:,}<br>${TIME}<extra></extra>`,
+      marker: { symbol: "line-ew-open", size: 9, color: `@tier-${tier}`, line: { width: 2.5 } },
+    };
+  });
 }
 
 function pathTrace(trades, side, chosen) {
@@ -175,8 +215,8 @@ function fillTrace(fills, tier) {
   return {
     type: "scatter", mode: "markers", name: `tier ${tier}, ${TIERS[tier - 1]}`,
     x: chosen.map((fill) => fill.time), y: chosen.map((fill) => fill.price),
-    customdata: chosen.map((fill) => [fill.trade_id ?? null, price(fill.quantity), fill.liquidity]),
-    hovertemplate: `entry, tier ${tier}, %{customdata[2]}<br>${TIME}<br>%{customdata[1]} at %{y:,}<extra></extra>`,
+    customdata: chosen.map((fill) => [fill.trade_id, fill.piece, price(fill.quantity), fill.liquidity]),
+    hovertemplate: `entry, tier ${tier}, %{customdata[3]}<br>${TIME}<br>%{customdata[2]} at %{y:,}<extra></extra>`,
     marker: {
       symbol: chosen.map((fill) => (fill.side === "short" ? "triangle-down" : "triangle-up")),
       size: 11, color: `@tier-${tier}`, line: { color: "@ink", width: 0.8 },
@@ -190,8 +230,8 @@ function exitTrace(trades, reason) {
   return {
     type: "scatter", mode: "markers", name: words(reason),
     x: chosen.map((trade) => trade.exit_time), y: chosen.map((trade) => trade.exit_price),
-    customdata: chosen.map((trade) => [trade.trade_id, trade.net_pnl]),
-    hovertemplate: `trade %{customdata[0]}, ${words(reason)}<br>${TIME}<br>at %{y:,}, net %{customdata[1]:+,.2f}<extra></extra>`,
+    customdata: chosen.map((trade) => [trade.trade_id, trade.piece, trade.net_pnl]),
+    hovertemplate: `trade %{customdata[0]}, ${words(reason)}<br>${TIME}<br>at %{y:,}, net %{customdata[2]:+,.2f}<extra></extra>`,
     marker: { symbol, size: 9, color, line: { width: symbol.endsWith("open") ? 1.6 : 0 } },
   };
 }

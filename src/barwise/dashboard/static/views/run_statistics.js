@@ -1,10 +1,13 @@
 // What all trades of a part say together: when they made money, how much, what it cost, how they were filled and left.
 
-import { get } from "../api.js";
+import { get, runPath } from "../api.js";
 import { draw } from "../charts.js";
-import { el, empty, failure, money, number, percent, spinner } from "../ui.js";
+import { el, empty, failure, money, number, percent, price, spinner, words } from "../ui.js";
 import { hourlyHeat, monthlyHeat } from "./run_heat.js";
-import { gain, NOTHING, price, words } from "./run_words.js";
+import { NOTHING, result, scrolling } from "./run_words.js";
+
+const UNITS = { R: "R", quote: "quote currency" };
+const MARKS = "One mark a trade, pointing up for a long; click one for its story.";
 
 // Draws the statistics of a part in the node. `pick(trade)` is called when a trade in the scatter is clicked.
 export function statistics(node, run, signal, pick) {
@@ -18,7 +21,7 @@ export function statistics(node, run, signal, pick) {
     node.setAttribute("aria-busy", "true");
     let found;
     try {
-      found = await get(`/runs/${run.name}/statistics`, { part }, { signal: mine.signal });
+      found = await get(runPath(run.name, "statistics"), { part }, { signal: mine.signal });
     } catch (problem) {
       if (problem.name === "AbortError" || mine.signal.aborted || signal.aborted) return;
       node.replaceChildren(failure(problem));
@@ -34,29 +37,29 @@ export function statistics(node, run, signal, pick) {
     const none = !(found.distribution?.counts ?? []).length;
     const plots = {};
     const plot = (key, label) => {
-      plots[key] = el("div", { class: "run-plot run-small", role: "img", "aria-label": label });
+      plots[key] = el("div", { class: "plot run-small", role: "img", "aria-label": label });
       return plots[key];
     };
     node.replaceChildren(
-      card("months", "Months", null, monthlyHeat(found.monthly), true),
+      card("months", "Months", null, monthlyHeat(found.monthly, found.yearly), true),
       card("hours", "Hours", "Net result of the trades entered in that hour.", hourlyHeat(found.hourly), true),
       card("distribution", "Distribution of results", null, none ? noTrades() : plot("distribution", "How often which net result came out")),
-      card("excursions", "How far ahead and behind", none ? null : "One mark a trade, pointing up for a long; click one for its story.", none ? noTrades() : plot("excursions", "Most a trade was ahead against most it was behind")),
+      card("excursions", "How far ahead and behind", none ? null : MARKS, none ? noTrades() : plot("excursions", "Most a trade was ahead against most it was behind")),
       card("costs", "Costs", "From the result before costs to what was kept.", none ? noTrades() : plot("costs", "From the result before costs down to the net result")),
-      card("exits", "Exits", null, none ? noTrades() : exitsTable(found.exits)),
+      card("exits", "Exits", null, none ? noTrades() : [exitsTable(found.exits), sidesTable(found.sides)]),
       card("tiers", "Fills by tier", "Shortfall: what the fills cost against the price at the signal; positive is a cost. Drift: how the price went on after the fill, in favour of the position.", tiersTable(found.tiers), true),
     );
     if (none) return;
     await Promise.all([
-      draw(plots.distribution, ...distribution(found.distribution)),
-      draw(plots.excursions, ...excursions(found.excursions)),
-      draw(plots.costs, ...waterfall(found.costs)),
+      draw(plots.distribution, ...distribution(found.distribution), { signal }),
+      draw(plots.excursions, ...excursions(found.excursions, found.distribution.unit), { signal, onClick: clicked }),
+      draw(plots.costs, ...waterfall(found.costs), { signal, modebar: false }),
     ]);
-    if (signal.aborted) return;
-    plots.excursions.on?.("plotly_click", (event) => {
-      const trade = event.points[0]?.customdata?.[0];
-      if (Number.isInteger(trade)) pick(trade);
-    });
+  }
+
+  function clicked(event) {
+    const trade = event.points[0]?.customdata?.[0];
+    if (Number.isInteger(trade)) pick({ trade_id: trade });
   }
 
   signal.addEventListener("abort", () => running?.abort());
@@ -65,7 +68,7 @@ export function statistics(node, run, signal, pick) {
 
 function card(id, title, note, content, isWide = false) {
   return el(
-    "section", { class: `run-card${isWide ? " full" : ""}`, id: `statistics-${id}`, "aria-label": title },
+    "section", { class: `card${isWide ? " full" : ""}`, id: `statistics-${id}`, "aria-label": title },
     el("h3", {}, title), note && el("p", { class: "muted" }, note), content,
   );
 }
@@ -81,22 +84,24 @@ function distribution({ edges, counts, unit }) {
     return {
       type: "bar", name, x: kept.map((i) => middles[i]), y: kept.map((i) => counts[i]),
       width: kept.map((i) => edges[i + 1] - edges[i]), customdata: kept.map((i) => [edges[i], edges[i + 1]]),
-      hovertemplate: `%{y} of %{customdata[0]:,.2f} to %{customdata[1]:,.2f} ${unit}<extra></extra>`,
-      marker: { color, line: { color: "@page", width: 1 } },
+      hovertemplate: `%{y} of %{customdata[0]:,.2f} to %{customdata[1]:,.2f} ${UNITS[unit]}<extra></extra>`,
+      marker: { color, line: { color: "@card", width: 1 } },
     };
   };
   const layout = {
     barmode: "overlay", bargap: 0, showlegend: true,
-    xaxis: { title: { text: `net result of a trade (${unit})` } }, yaxis: { title: { text: "trades" }, rangemode: "tozero" },
+    xaxis: { title: { text: `net result of a trade (${UNITS[unit]})` } }, yaxis: { title: { text: "trades" }, rangemode: "tozero" },
   };
   return [[bar("loss", "@loss", true), bar("gain", "@gain", false)].filter((one) => one.x.length), layout];
 }
 
-function excursions(found) {
+// In R where every trade has an initial risk, as the distribution is.
+function excursions(found, unit) {
+  const scale = (one) => (unit === "R" ? one.risk : 1);
   const group = (name, color, wins) => {
     const chosen = found.filter((one) => one.net > 0 === wins);
     return {
-      type: "scatter", mode: "markers", name, x: chosen.map((one) => -one.mae), y: chosen.map((one) => one.mfe),
+      type: "scatter", mode: "markers", name, x: chosen.map((one) => -one.mae / scale(one)), y: chosen.map((one) => one.mfe / scale(one)),
       customdata: chosen.map((one) => [one.trade_id, one.net]),
       hovertemplate: "trade %{customdata[0]}<br>behind %{x:,.2f}, ahead %{y:,.2f}<br>net %{customdata[1]:+,.2f}<extra></extra>",
       marker: { color, size: 8, opacity: 0.75, symbol: chosen.map((one) => (one.side === "short" ? "triangle-down" : "triangle-up")) },
@@ -104,8 +109,8 @@ function excursions(found) {
   };
   const layout = {
     hovermode: "closest", showlegend: true,
-    xaxis: { title: { text: "furthest behind, MAE (quote currency)" }, rangemode: "tozero" },
-    yaxis: { title: { text: "furthest ahead, MFE (quote currency)" }, rangemode: "tozero" },
+    xaxis: { title: { text: `furthest behind, MAE (${UNITS[unit]})` }, rangemode: "tozero" },
+    yaxis: { title: { text: `furthest ahead, MFE (${UNITS[unit]})` }, rangemode: "tozero" },
   };
   return [[group("lost", "@loss", false), group("won", "@gain", true)].filter((one) => one.x.length), layout];
 }
@@ -114,7 +119,7 @@ function waterfall(costs) {
   const bars = {
     type: "waterfall", x: costs.map((step) => words(step.name)), y: costs.map((step) => step.amount),
     measure: costs.map((step, i) => (i === 0 ? "absolute" : step.is_total ? "total" : "relative")),
-    text: costs.map((step) => `${step.amount > 0 ? "+" : ""}${money(step.amount)}`), textposition: "outside", constraintext: "none",
+    text: costs.map((step) => money(step.amount, { signed: true })), textposition: "outside", constraintext: "none",
     cliponaxis: false, hovertemplate: "%{x}: %{text}<extra></extra>",
     increasing: { marker: { color: "@gain" } }, decreasing: { marker: { color: "@loss" } }, totals: { marker: { color: "@total" } },
     connector: { line: { color: "@muted", width: 1 } },
@@ -123,11 +128,11 @@ function waterfall(costs) {
 }
 
 function grid(caption, columns, rows) {
-  return el(
-    "div", { class: "run-scroll", tabindex: "0", role: "region", "aria-label": caption },
+  return scrolling(
+    caption,
     el(
-      "table", { class: "run-table" },
-      el("caption", { class: "hidden-caption" }, caption),
+      "table", {},
+      el("caption", { class: "unseen" }, caption),
       el("thead", {}, el("tr", {}, ...columns.map((name) => el("th", { scope: "col" }, name)))),
       el("tbody", {}, ...rows),
     ),
@@ -135,24 +140,27 @@ function grid(caption, columns, rows) {
 }
 
 function exitsTable(exits) {
-  const rows = [...exits]
-    .sort((a, b) => b.trades - a.trades)
-    .map((one) =>
-      el(
-        "tr", {},
-        el("th", { scope: "row" }, words(one.reason)),
-        el("td", {}, number(one.trades, 0)),
-        el("td", {}, one.win_rate === null ? NOTHING : percent(one.win_rate)),
-        el("td", {}, gain(one.net_pnl, `${one.net_pnl > 0 ? "+" : ""}${money(one.net_pnl)}`)),
-        el("td", {}, gain(one.average_trade, `${one.average_trade > 0 ? "+" : ""}${money(one.average_trade)}`)),
-      ),
-    );
-  return grid("Trades by the reason of their exit", ["exit", "trades", "won", "net", "a trade"], rows);
+  return grid("Trades by the reason of their exit", ["exit", "trades", "won", "net", "a trade"], exits.map((one) => groupRow(words(one.reason), one)));
+}
+
+function sidesTable(sides) {
+  return grid("Trades by side", ["side", "trades", "won", "net", "a trade"], sides.map((one) => groupRow(one.side, one)));
+}
+
+function groupRow(name, group) {
+  return el(
+    "tr", {},
+    el("th", { scope: "row" }, name),
+    el("td", {}, number(group.trades, 0)),
+    el("td", {}, percent(group.win_rate)),
+    el("td", {}, result(group.net_pnl)),
+    el("td", {}, group.average_trade === null ? NOTHING : result(group.average_trade)),
+  );
 }
 
 function tiersTable(tiers) {
   if (!tiers?.length) return empty("No fills to show", "This part made no trade.");
-  const bp = (value) => (value === null || value === undefined ? NOTHING : `${value > 0 ? "+" : ""}${number(value, 1)} bp`);
+  const bp = (value) => (value === null || value === undefined ? NOTHING : `${number(value, 1, { signed: true })} bp`);
   const share = (value) => (value === null || value === undefined ? NOTHING : percent(value));
   const rows = tiers.map((one) =>
     el(

@@ -1,82 +1,101 @@
 // One trade's whole story beside the chart: what it made, then signal, entry, levels, exit and certainty, in the words of
 // `barwise audit`.
 
-import { get } from "../api.js";
-import { el, failure, money, number, spinner, when } from "../ui.js";
-import { gain, labelOf, NOTHING, price, words } from "./run_words.js";
+import { get, runPath } from "../api.js";
+import { button, el, empty, failure, money, number, price, spinner, when, words } from "../ui.js";
+import { coloured, labelOf, nameOf, NOTHING, result, scrolling, side } from "./run_words.js";
 
 const NAME_WIDTH = 12; // columns of a section's name in the lines
 const HEAD_LINES = 1;
 
-// Tells the trade in the node, and returns its document; null where it could not be had or another was asked for.
-export async function tellStory(node, run, part, trade, signal, close) {
+// Tells the trade in the node. Returns {trade_id, piece, side, entry_time, exit_time, net_pnl}; null where it could not be
+// had, or another was asked for.
+export async function tellStory(node, run, trade, signal, close) {
+  const title = nameOf(trade);
   node.hidden = false;
-  node.replaceChildren(spinner());
+  node.dataset.trade = String(trade.trade_id);
+  if (run.part === "out_of_sample") return tellRow(node, trade, close);
+  node.replaceChildren(header(title, close), spinner());
   let answer;
   try {
-    answer = await get(`/runs/${run.name}/trades/${part}/${trade}/story`, {}, { signal });
+    answer = await get(runPath(run.name, "trades", run.part, trade.trade_id, "story"), {}, { signal });
   } catch (problem) {
-    if (problem.name === "AbortError" || signal.aborted) return null;
-    node.replaceChildren(header(`Trade ${trade}`, close), failure(problem));
+    if (!signal.aborted) node.replaceChildren(header(title, close), failure(problem));
     return null;
   }
   if (signal.aborted) return null;
   const { story, lines } = answer;
-  node.dataset.trade = String(trade);
   node.replaceChildren(
-    header(`Trade ${trade}`, close),
+    header(title, close),
     el(
       "p", { class: "story-head" },
-      el("span", { class: `side-${story.trade.side}` }, story.trade.side === "long" ? "▲ long " : "▼ short "),
-      `${price(story.trade.quantity)} · ${labelOf(part)} · ${words(story.exit.reason)}`,
-      story.certainty.ambiguous && el("span", { class: "story-unclear" }, "ambiguous"),
+      side(story.trade.side), ` ${price(story.trade.quantity)} · ${labelOf(run.part)} · ${words(story.exit.reason)}`,
+      story.certainty.ambiguous ? el("span", { class: "story-unclear" }, "ambiguous") : "",
     ),
-    amounts(story),
-    steps(story),
+    amounts({ ...story.result, entry_price: story.entry.entry_price, exit_price: story.exit.price, bars_held: story.exit.bars_held }),
+    fills(story),
     ...sections(lines),
   );
-  return story;
+  const first = story.entry.steps.find((step) => step.fill);
+  return {
+    trade_id: trade.trade_id, piece: null, side: story.trade.side, net_pnl: story.result.net_pnl,
+    entry_time: Date.parse(first.time), exit_time: Date.parse(story.exit.time),
+  };
+}
+
+// A trade of the walk-forward: its pieces are not on record as backtests, so its row is all that there is.
+function tellRow(node, trade, close) {
+  if (trade.net_pnl === undefined) {
+    node.replaceChildren(header(nameOf(trade), close), empty("Which piece?", "Trades of the walk-forward are numbered anew in each window: click one in the table."));
+    return null;
+  }
+  node.replaceChildren(
+    header(nameOf(trade), close),
+    el("p", { class: "story-head" }, side(trade.side), ` ${price(trade.quantity)} · window ${trade.piece} · ${words(trade.exit_reason)}`),
+    amounts({ ...trade, risk: trade.initial_risk * trade.quantity }),
+    el("p", {}, `In at ${when(trade.entry_time)}, out at ${when(trade.exit_time)} UTC; filled in tier ${trade.tiers}.`),
+    el("p", { class: "muted" }, "Signal and levels are told for baseline and optimized: the windows of a walk-forward leave their trades and fills only."),
+  );
+  return trade;
 }
 
 function header(title, close) {
-  const button = el("button", { type: "button", class: "story-close", "aria-label": "Close the story of the trade" }, "×");
-  button.addEventListener("click", close);
-  return el("header", { class: "story-bar" }, el("h3", { tabindex: "-1", id: "story-title" }, title), button);
+  return el(
+    "div", { class: "story-bar" }, el("h3", { tabindex: -1, id: "story-title" }, title),
+    button("×", close, { class: "quiet", "aria-label": "Close the story of the trade" }),
+  );
 }
 
 // From gross to net, as the library adds it up.
-function amounts(story) {
-  const { result, exit, entry } = story;
-  const signed = (value) => gain(value, `${value > 0 ? "+" : ""}${money(value)}`);
+function amounts(told) {
   const pairs = [
-    ["net", signed(result.net_pnl), "net_pnl"],
-    ["in R", result.r === null ? NOTHING : gain(result.r, `${result.r > 0 ? "+" : ""}${number(result.r, 2)} R`), "r"],
-    ["gross", signed(result.gross_pnl), "gross_pnl"],
-    ["fees", money(result.fees), "fees"],
-    ["slippage (in gross)", money(result.slippage), "slippage"],
-    ["funding", money(result.funding), "funding"],
-    ["entry", price(entry.entry_price), "entry_price"],
-    ["exit", price(exit.price), "exit_price"],
-    ["furthest ahead", signed(result.mfe), "mfe"],
-    ["furthest behind", signed(result.mae), "mae"],
-    ["bars held", number(exit.bars_held, 0), "bars_held"],
-    ["risk", money(result.risk), "risk"],
+    ["net", result(told.net_pnl), "net_pnl"],
+    ["in R", told.r === null ? NOTHING : coloured(told.r, `${number(told.r, 2, { signed: true })} R`), "r"],
+    ["gross", result(told.gross_pnl), "gross_pnl"],
+    ["fees", money(told.fees), "fees"],
+    ["slippage, in gross", money(told.slippage), "slippage"],
+    ["funding", money(told.funding), "funding"],
+    ["entry", price(told.entry_price), "entry_price"],
+    ["exit", price(told.exit_price), "exit_price"],
+    ["furthest ahead", result(told.mfe), "mfe"],
+    ["furthest behind", result(told.mae), "mae"],
+    ["bars held", number(told.bars_held, 0), "bars_held"],
+    ["risk", money(told.risk), "risk"],
   ];
   return el("dl", { class: "story-amounts" }, ...pairs.map(([name, value, key]) => el("div", { "data-amount": key }, el("dt", {}, name), el("dd", {}, value))));
 }
 
 // Every fill of the entry: tier, time, price and what it cost.
-function steps(story) {
-  const fills = story.entry.steps.filter((step) => step.fill);
-  if (!fills.length) return null;
-  return el(
-    "div", { class: "run-scroll", tabindex: "0", role: "region", "aria-label": "Entry fills" },
+function fills(story) {
+  const filled = story.entry.steps.filter((step) => step.fill);
+  return scrolling(
+    "Entry fills",
     el(
-      "table", { class: "run-table story-fills" },
+      "table", { class: "story-fills" },
       el("thead", {}, el("tr", {}, ...["tier", "time", "quantity", "price", "fee"].map((name) => el("th", { scope: "col" }, name)))),
       el(
         "tbody", {},
-        ...fills.map((step) =>
+        ...filled.map((step) =>
           el(
             "tr", {},
             el("td", {}, el("span", { class: `swatch tier-${step.tier}`, "aria-hidden": "true" }), `${step.tier} ${step.fill.liquidity}`),

@@ -1,44 +1,31 @@
 // The trades of a run: filtered and sorted by the server, drawn only where they are looked at, walked through by keys.
 
-import { get } from "../api.js";
-import { debounce, el, empty, failure, money, number, when } from "../ui.js";
-import { EXITS, gain, NOTHING, price, TIERS, words } from "./run_words.js";
+import { get, runPath, url } from "../api.js";
+import { button, counted, debounce, el, empty, failure, money, number, price, when, words } from "../ui.js";
+import { coloured, EXITS, NOTHING, result, sameTrade, side, TIERS } from "./run_words.js";
 
 const ROW = 30; // px, as in run.css
 const PAGE = 200; // rows of one request
 const SPARE = 10; // rows drawn beyond the edges
 const YEAR_LENGTH = 4;
+// Columns that are first sorted from the first to the last; amounts begin with the largest.
+const RISING = new Set(["trade_id", "side", "entry_time", "exit_time", "exit_reason"]);
 
 const COLUMNS = [
-  { key: "trade_id", label: "#", cell: (trade) => String(trade.trade_id) },
-  { key: "side", label: "side", text: true, cell: (trade) => el("span", { class: `side-${trade.side}` }, trade.side === "long" ? "▲ long" : "▼ short") },
+  { key: "trade_id", label: "#", cell: (trade) => (trade.piece ? `${trade.piece}.${trade.trade_id}` : String(trade.trade_id)) },
+  { key: "side", label: "side", text: true, cell: (trade) => side(trade.side) },
   { key: "entry_time", label: "entry, UTC", cell: (trade) => when(trade.entry_time) },
   { key: "exit_time", label: "exit, UTC", wide: true, cell: (trade) => when(trade.exit_time) },
   { key: "quantity", label: "quantity", wide: true, cell: (trade) => price(trade.quantity) },
   { key: "entry_price", label: "entry", wide: true, cell: (trade) => price(trade.entry_price) },
   { key: "exit_price", label: "exit", wide: true, cell: (trade) => price(trade.exit_price) },
-  { key: "tiers", label: "tier", fixed: true, wide: true, cell: (trade) => tiersOf(trade).join("+") || NOTHING },
+  { key: "tiers", label: "tier", wide: true, cell: (trade) => trade.tiers || NOTHING },
   { key: "bars_held", label: "bars", wide: true, cell: (trade) => number(trade.bars_held, 0) },
   { key: "exit_reason", label: "exit reason", text: true, cell: (trade) => words(trade.exit_reason) },
   { key: "fees", label: "fees", wide: true, cell: (trade) => money(trade.fees) },
-  { key: "r", label: "R", cell: (trade) => (inR(trade) === null ? NOTHING : gain(inR(trade), signedNumber(inR(trade)))) },
-  { key: "net_pnl", label: "net", cell: (trade) => gain(trade.net_pnl, `${trade.net_pnl > 0 ? "+" : ""}${money(trade.net_pnl)}`) },
+  { key: "r", label: "R", cell: (trade) => (trade.r === null ? NOTHING : coloured(trade.r, number(trade.r, 2, { signed: true }))) },
+  { key: "net_pnl", label: "net", cell: (trade) => result(trade.net_pnl) },
 ];
-
-function signedNumber(value) {
-  return `${value > 0 ? "+" : ""}${number(value, 2)}`;
-}
-
-export function tiersOf(trade) {
-  const tiers = trade.tiers ?? (trade.fills ?? []).map((fill) => fill.tier);
-  return [...new Set(tiers)].sort();
-}
-
-function inR(trade) {
-  if (trade.r !== undefined) return trade.r;
-  const risk = trade.initial_risk * trade.quantity;
-  return risk > 0 ? trade.net_pnl / risk : null;
-}
 
 // Words typed into the filter become the same filters as the lists, so that the CSV link says what the table shows.
 export function understood(text) {
@@ -84,12 +71,11 @@ function spanOf([token, year, month, day]) {
   const d = day ? Number(day) : 1;
   const start = Date.UTC(y, m, d);
   const end = token.length === YEAR_LENGTH ? Date.UTC(y + 1, 0, 1) : day ? Date.UTC(y, m, d + 1) : Date.UTC(y, m + 1, 1);
-  return { start, end: end - 1 };
+  return { start, end };
 }
 
 // Makes the table in the node. `open(trade)` is called when a trade is clicked, or Enter pressed on it.
 export function tradeTable(node, run, signal, open) {
-  let part = run.part;
   let filters = {};
   let sort = { key: "entry_time", order: "asc" };
   let pages = new Map();
@@ -110,11 +96,15 @@ export function tradeTable(node, run, signal, open) {
   });
   const count = el("p", { class: "run-count", "aria-live": "polite" });
   const csv = el("a", { class: "run-csv", download: "" }, "CSV");
-  const clear = el("button", { type: "button", hidden: true }, "Clear filters");
+  const clear = button("Clear filters", () => {
+    typed.value = "";
+    for (const one of Object.values(selects)) one.value = "";
+    changed();
+  }, { class: "quiet", hidden: true });
   const heads = COLUMNS.map((column) => head(column));
   const body = el("tbody", {});
-  const table = el("table", { class: "run-table run-trades", "aria-label": "Trades" }, el("thead", {}, el("tr", {}, ...heads)), body);
-  const scroller = el("div", { class: "run-trades-scroll", tabindex: "0", role: "region", "aria-label": "Trades; arrow keys move, Enter opens" }, table);
+  const table = el("table", { class: "run-trades", "aria-label": "Trades" }, el("thead", {}, el("tr", {}, ...heads)), body);
+  const scroller = el("div", { class: "scroll run-trades-scroll", tabindex: "0", role: "region", "aria-label": "Trades; arrow keys move, Enter opens" }, table);
   const holder = el("div", {}, scroller);
   node.replaceChildren(
     el("div", { class: "run-filters", role: "search", "aria-label": "Trades" }, typed, ...Object.values(selects), clear, el("span", { class: "run-filters-end" }, count, csv)),
@@ -129,14 +119,12 @@ export function tradeTable(node, run, signal, open) {
 
   function head(column) {
     const classes = `${column.text ? "text" : ""} ${column.wide ? "wide" : ""}`.trim();
-    if (column.fixed) return el("th", { scope: "col", class: classes }, column.label);
-    const button = el("button", { type: "button", class: "run-sort", "data-sort": column.key }, column.label);
-    button.addEventListener("click", () => {
-      const again = sort.key === column.key;
-      sort = { key: column.key, order: again && sort.order === "desc" ? "asc" : again ? "desc" : column.text || column.key.endsWith("time") || column.key === "trade_id" ? "asc" : "desc" };
+    const sorts = button(column.label, () => {
+      const other = sort.order === "asc" ? "desc" : "asc";
+      sort = { key: column.key, order: sort.key === column.key ? other : RISING.has(column.key) ? "asc" : "desc" };
       refresh();
-    });
-    return el("th", { scope: "col", class: classes, "data-key": column.key }, button);
+    }, { class: "sort", "data-sort": column.key });
+    return el("th", { scope: "col", class: classes, "data-key": column.key }, sorts);
   }
 
   typed.addEventListener("input", debounce(() => changed(), 200));
@@ -147,12 +135,6 @@ export function tradeTable(node, run, signal, open) {
       move(0);
     }
   });
-  clear.addEventListener("click", () => {
-    typed.value = "";
-    for (const one of Object.values(selects)) one.value = "";
-    changed();
-  });
-
   function changed() {
     const { filters: said, unknown } = understood(typed.value);
     const fromLists = Object.fromEntries(Object.entries(selects).map(([name, one]) => [name, one.value]).filter(([, value]) => value));
@@ -161,12 +143,12 @@ export function tradeTable(node, run, signal, open) {
     typed.setAttribute("aria-invalid", String(unknown.length > 0));
     typed.title = unknown.length ? `Not understood: ${unknown.join(", ")}. Say a side, win or loss, tier 1 to 4, an exit, a date such as 2024-05, or #12.` : "";
     clear.hidden = Object.keys(filters).length === 0 && !typed.value;
-    if (trade !== undefined) open(trade);
+    if (trade !== undefined) open({ trade_id: trade });
     refresh(unknown);
   }
 
   function query() {
-    return { part, ...filters, sort: sort.key, order: sort.order };
+    return { part: run.part, ...filters, sort: sort.key, order: sort.order };
   }
 
   async function refresh(unknown = []) {
@@ -179,7 +161,7 @@ export function tradeTable(node, run, signal, open) {
       if (on) th.setAttribute("aria-sort", sort.order === "asc" ? "ascending" : "descending");
       else th.removeAttribute("aria-sort");
     }
-    csv.href = `/api/v1/runs/${encodeURIComponent(run.name)}/trades.csv?${new URLSearchParams(query())}`;
+    csv.href = url(runPath(run.name, "trades.csv"), query());
     const mine = generation;
     try {
       await fetchPage(0);
@@ -190,8 +172,7 @@ export function tradeTable(node, run, signal, open) {
       return;
     }
     if (mine !== generation) return;
-    const noun = total === 1 ? "trade" : "trades";
-    count.textContent = `${total.toLocaleString("en-US")} ${noun}${unknown.length ? `; not understood: ${unknown.join(", ")}` : ""}`;
+    count.textContent = `${counted(total, "trade")}${unknown.length ? `; not understood: ${unknown.join(", ")}` : ""}`;
     if (total === 0) {
       const filtered = Object.keys(filters).length > 0;
       holder.replaceChildren(
@@ -210,7 +191,7 @@ export function tradeTable(node, run, signal, open) {
     if (pages.has(page)) return pages.get(page);
     const mine = generation;
     const wanted = pages;
-    const asked = get(`/runs/${run.name}/trades`, { ...query(), offset: page * PAGE, limit: PAGE }, { signal }).then((answer) => {
+    const asked = get(runPath(run.name, "trades"), { ...query(), offset: page * PAGE, limit: PAGE }, { signal }).then((answer) => {
       if (mine === generation) total = answer.total;
       wanted.set(page, answer.trades);
       return answer.trades;
@@ -239,6 +220,10 @@ export function tradeTable(node, run, signal, open) {
     return row;
   }
 
+  function tradeAt(i) {
+    return pages.get(Math.floor(i / PAGE))[i % PAGE];
+  }
+
   function rowAt(i) {
     const page = Math.floor(i / PAGE);
     const held = pages.get(page);
@@ -246,14 +231,14 @@ export function tradeTable(node, run, signal, open) {
       if (held === undefined) fetchPage(page).then(drawSoon, () => undefined);
       return el("tr", { "data-index": String(i) }, el("td", { colspan: String(COLUMNS.length), class: "muted text" }, "loading"));
     }
-    const trade = held[i - page * PAGE];
+    const trade = held[i % PAGE];
     if (!trade) return spacer(1);
     const row = el(
       "tr",
-      { "data-index": String(i), "data-trade": String(trade.trade_id), tabindex: "-1", "aria-rowindex": String(i + 2), class: `${trade.trade_id === chosen ? "chosen" : ""}` },
+      { "data-index": String(i), "data-trade": String(trade.trade_id), tabindex: "-1", "aria-rowindex": String(i + 2), class: `${sameTrade(trade, chosen) ? "chosen" : ""}` },
       ...COLUMNS.map((column) => el("td", { class: `${column.text ? "text" : ""} ${column.wide ? "wide" : ""}`.trim() }, column.cell(trade))),
     );
-    if (trade.trade_id === chosen) row.setAttribute("aria-current", "true");
+    if (sameTrade(trade, chosen)) row.setAttribute("aria-current", "true");
     if (trade.ambiguous) row.firstChild.append(el("abbr", { title: "a bar left the order of its events open" }, " ?"));
     return row;
   }
@@ -282,7 +267,7 @@ export function tradeTable(node, run, signal, open) {
     const row = event.target.closest("tr[data-trade]");
     if (!row) return;
     active = Number(row.dataset.index);
-    open(Number(row.dataset.trade));
+    open(tradeAt(active));
   });
   scroller.addEventListener("keydown", (event) => {
     const visible = Math.max(Math.floor(scroller.clientHeight / ROW) - 2, 1);
@@ -296,29 +281,20 @@ export function tradeTable(node, run, signal, open) {
       move(to);
     } else if (event.key === "Enter" && onRow) {
       const row = event.target.closest("tr[data-trade]");
-      if (row) open(Number(row.dataset.trade));
+      if (row) open(tradeAt(Number(row.dataset.index)));
     }
   });
 
   return {
-    start: () => refresh(),
-    show(next) {
-      part = next;
+    // The part of the run has changed.
+    show() {
       chosen = null;
       return refresh();
     },
-    // Marks the trade that is told.
+    // Marks the trade that is told; null for none.
     mark(trade) {
       chosen = trade;
       drawRows();
-    },
-    // The trade by its number where it has been loaded.
-    known(trade) {
-      for (const page of pages.values()) {
-        const found = Array.isArray(page) && page.find((one) => one.trade_id === trade);
-        if (found) return found;
-      }
-      return null;
     },
   };
 }

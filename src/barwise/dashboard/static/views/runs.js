@@ -180,10 +180,13 @@ export async function show(root, params, { signal, navigate, title, announce, ke
   place();
   drawSparks(runs, sparks, signal);
   const known = new Map(runs.map(({ name, state }) => [name, state]));
-  stream({}, { run: ({ name, state }) => {
-    if (known.get(name) === state) return;
-    known.set(name, state);
-    announce(`${name}: ${state}`);
-    again();
-  } }, { signal });
+  stream({}, {
+    run({ name, state }) {
+      if (known.get(name) === state) return;
+      known.set(name, state);
+      announce(`${name}: ${state}`);
+      again();
+    },
+    reset: again,
+  }, { signal });
 }

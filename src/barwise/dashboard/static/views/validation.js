@@ -1,7 +1,7 @@
 // The verdict of a run and everything behind it: the word and why, each test beside its threshold, and the charts that
 // show what luck alone would have done. What was not run says so instead of leaving a gap.
 
-import { get, runPath } from "../api.js";
+import { runPath } from "../api.js";
 import { counted, el, heading, market, money, number, percent, price, stylesheet, verdictBadge, words } from "../ui.js";
 import { facts, figure, listed, loaded, missing, pair, result, section, sheet } from "./figures.js";
 import { sentence } from "./run_words.js";
@@ -22,7 +22,6 @@ const RULE =
 const CANNOT_KNOW =
   "No verdict knows the order of prices inside a bar, what your own orders would have done to the market, a venue that " +
   "fails, a market that changes, or the trials that nobody recorded.";
-const CURVE_POINTS = 1500;
 
 export async function show(root, { name }, context) {
   context.title(`Validation of ${name}`);
@@ -35,7 +34,7 @@ export async function show(root, { name }, context) {
   await loaded(root, context, runPath(name, "validation"), {}, (found) => page(name, found, context), absent);
 }
 
-async function page(name, found, context) {
+function page(name, found, context) {
   const { signal } = context;
   const walked = found.walk_forward;
   return [
@@ -47,7 +46,7 @@ async function page(name, found, context) {
       el("p", null, luckSentence(found.evidence)),
       pair(figure(luckChart(found), signal), shuffled(found.permutation, signal)),
     ),
-    section("Walk-forward", ...(walked ? await walk(name, walked, signal) : [missing(sentence(whyNoWalk(found)))])),
+    section("Walk-forward", ...(walked ? walk(walked, found.stitched, signal) : [missing(sentence(whyNoWalk(found)))])),
     section("Overfitting of the search", ...selection(found, signal)),
     section("Other histories", ...histories(found, signal)),
     section("Less kind worlds", ...worlds(found, signal)),
@@ -76,13 +75,13 @@ function verdict(found) {
     el(
       "div", { class: "beside-it" },
       found.would_change?.length > 0 && [el("h3", null, "What would change it"), listed(found.would_change.map(sentence))],
-      found.error_rates && [el("h3", null, "How often this word is wrong"), el("p", null, errorSentence(found.error_rates))],
+      found.error_rate && [el("h3", null, "How often this word is wrong"), el("p", null, found.error_rate)],
     ),
   );
 }
 
 function tests(all) {
-  const header = ["test", "<passed", "number", "<threshold", "~what it means"];
+  const header = ["test", "<outcome", "number", "<threshold", "~what it means"];
   const rows = (decides) =>
     all.filter((test) => test.decides === decides).map((test) => {
       const found = stateOf(test);
@@ -92,8 +91,8 @@ function tests(all) {
       return [test.name, word, shown(test), limit, sentence(test.meaning)];
     });
   return [
-    sheet("The rule looks at these", header, rows(true)),
-    sheet("Beside them, deciding nothing", header, rows(false)),
+    sheet("The rule looks at these", header, rows(true), { cards: true }),
+    sheet("Beside them, deciding nothing", header, rows(false), { cards: true }),
   ];
 }
 
@@ -141,9 +140,8 @@ function whyNoWalk(found) {
   return found.notes?.find((note) => note.startsWith("no walk-forward")) ?? "no walk-forward was made";
 }
 
-async function walk(name, walked, signal) {
+function walk(walked, curve, signal) {
   const total = walked.out_of_sample;
-  const curve = await stitched(name, signal);
   const drift = driftCharts(walked);
   const parts = walked.reoptimized
     ? []
@@ -160,7 +158,8 @@ async function walk(name, walked, signal) {
     ),
     pair(
       figure(windowChart(walked), signal),
-      figure(stitchedChart(walked, curve, curve?.equity?.[0]), signal) ?? missing("No window had a bar to trade."),
+      figure(stitchedChart(walked, curve), signal) ??
+        missing("The equity of the windows is not there any more, or no window had a bar to trade."),
     ),
     el("details", null, el("summary", null, "All windows as a table"), windowTable(walked)),
     ...(drift.length
@@ -178,18 +177,6 @@ function between(interval) {
   return `; ${percent(100 * interval[0], 0)} to ${percent(100 * interval[1], 0)} with 90 % confidence`;
 }
 
-// The equity of all out-of-sample pieces, one after the other; null where it cannot be made again.
-async function stitched(name, signal) {
-  try {
-    const query = { parts: "out_of_sample", points: CURVE_POINTS };
-    const answer = await get(runPath(name, "equity"), query, { signal });
-    return answer.series.find((one) => one.part === "out_of_sample") ?? null;
-  } catch (error) {
-    if (error.status === undefined) throw error;
-    return null;
-  }
-}
-
 function windowTable(walked) {
   const header = [
     "window", "<in-sample", "<out-of-sample", "trials", "Sharpe in", "Sharpe out", "net out", "drawdown out",
@@ -205,7 +192,7 @@ function windowTable(walked) {
       number(outside?.total_trades ?? 0, 0), window.scored ? "yes" : "no",
     ];
   });
-  return sheet("The windows; spans are half-open, every part starts from the same capital", header, rows, { cards: false });
+  return sheet("The windows; spans are half-open, every part starts from the same capital", header, rows);
 }
 
 // -- Overfitting ------------------------------------------------------------------------------------------------------
@@ -214,7 +201,7 @@ function selection(found, signal) {
   const chosen = found.selection;
   if (!chosen) return [missing("Not looked at: the search was not part of this verdict.")];
   const charts = [
-    figure(pboChart(chosen, found.overfitting), signal), figure(degradationChart(chosen, found.overfitting), signal),
+    figure(pboChart(chosen, found.overfitting), signal), figure(degradationChart(chosen, found.overfitting?.degradation), signal),
   ].filter((chart) => chart !== null);
   const sharpes = (chosen.path_sharpes ?? []).filter((value) => value !== null);
   const notes = [`${number(chosen.trials, 0)} of ${counted(chosen.distinct, "configuration")} of the search were looked at.`];
@@ -301,7 +288,7 @@ function worlds(found, signal) {
       ]),
     )
     : missing("The neighbourhood of the chosen strategy could not be tried.");
-  return [pair(figure(scenarioChart(scenarios), signal), el("div", null, table, around))];
+  return [pair(figure(scenarioChart(scenarios), signal), el("div", { class: "stacked" }, table, around))];
 }
 
 // -- The rule ---------------------------------------------------------------------------------------------------------
@@ -321,16 +308,4 @@ function rule(rates) {
     );
   }
   return [...parts, missing(CANNOT_KNOW)];
-}
-
-function errorSentence(rates) {
-  const noise = rates.markets.filter((row) => !row.sharpe);
-  const [runs, wrong] = ["runs", "likely_real"].map((key) => noise.reduce((sum, row) => sum + row[key], 0));
-  const edges = rates.markets.filter((row) => row.sharpe).map(
-    (row) =>
-      `a true Sharpe ratio of ${price(row.sharpe)} over ${price(row.years)} ${row.years === 1 ? "year" : "years"} in ` +
-      percent((100 * row.likely_real) / row.runs, 0),
-  );
-  const said = `On ${counted(runs, "market")} without an edge it said LIKELY REAL ${percent((100 * wrong) / runs)} of the time.`;
-  return edges.length ? `${said} It finds an edge of ${edges.join("; ")}.` : said;
 }

@@ -1,13 +1,14 @@
 // The charts of a verdict: what was found, and what would have been found by luck. Each has its message with the
 // figures as title; what is not there has no chart, and the view says why instead.
 
-import { counted, money, number, percent, words } from "../ui.js";
+import { count, counted, money, number, percent, words } from "../ui.js";
 import {
-  bars, binned, dots, edgesOf, finite, label, line, median, plain, roomy, upright,
+  bars, binned, dots, edgesOf, endTicks, finite, label, line, median, plain, roomy, upright,
 } from "./figures.js";
 
 const DAY_MS = 86_400_000;
 const MOST_LABELS = 30; // of bars, before trade counts run into each other
+const FEW_STEPS = 4; // of a whole number, before its axis shows each
 const FEW = 10; // so few that an axis would show halves of markets
 
 const made = (value) => money(value, { signed: true });
@@ -34,7 +35,6 @@ export function luckChart(found) {
   return {
     title: `The Sharpe ratio found, ${number(evidence.annual_sharpe, 2)}, is ${than} luck alone reaches`,
     note: "Whiskers: the middle 95 % (in-sample) and 90 % (out-of-sample) of bootstrap samples.",
-    size: "low",
     traces,
     layout: {
       showlegend: false,
@@ -153,18 +153,23 @@ export function windowChart(walked) {
 }
 
 // The out-of-sample pieces as one equity curve {time, equity}, every other window shaded.
-export function stitchedChart(walked, curve, capital) {
+export function stitchedChart(walked, curve) {
   if (!curve?.time?.length) return null;
   const shades = walked.windows.filter((_, at) => at % 2 === 0).map((window) => ({
-    type: "rect", x0: Date.parse(window.oos_start), x1: Date.parse(window.oos_end), y0: 0, y1: 1, yref: "paper",
+    type: "rect", x0: window.oos_start_ms, x1: window.oos_end_ms, y0: 0, y1: 1, yref: "paper",
     fillcolor: "@grid", line: { width: 0 }, layer: "below",
   }));
+  const capital = curve.equity[0];
   const start = { type: "line", x0: 0, x1: 1, xref: "paper", y0: capital, y1: capital };
   const { net_pnl: net, sharpe_ratio: ratio, total_trades: trades } = walked.out_of_sample;
   const ended = `${made(net)} with ${counted(trades, "trade")}: a Sharpe ratio of ${number(ratio, 2)}`;
   return {
     title: walked.reoptimized ? `Out-of-sample ${ended}` : `One given configuration made ${ended}`,
-    note: "Every other window is shaded; the dotted line is the capital at the start.",
+    note:
+      "Every other window is shaded; the dotted line is the capital at the start." +
+      (curve.time.length < curve.bars
+        ? ` ${count(curve.time.length)} of ${counted(curve.bars, "bar")} are drawn, every high and low among them.`
+        : ""),
     traces: [{
       ...line("out-of-sample equity", curve.time, curve.equity, "@outside"),
       hovertemplate: "%{y:,.2f}<extra></extra>",
@@ -193,11 +198,16 @@ export function driftCharts(walked) {
         ...line(name, [...starts, end], [...values, values.at(-1)], "@outside", { shape: "hv" }),
         hovertemplate: "%{y}<extra></extra>",
       }],
-      layout: { showlegend: false, xaxis: { type: "date", nticks: 5 }, yaxis: { nticks: 6 } },
+      layout: {
+        showlegend: false, margin: { l: 40, r: 10, t: 8, b: 24 },
+        xaxis: { type: "date", ...endTicks(starts[0], end) },
+        yaxis: known.every(Number.isInteger) && spanOf(known) <= FEW_STEPS ? { dtick: 1 } : { nticks: 5 },
+      },
     };
   });
 }
 
+const spanOf = (values) => Math.max(...values) - Math.min(...values);
 const brief = (value) => String(Number(value.toPrecision(4)));
 
 // -- Overfitting of the search ----------------------------------------------------------------------------------------
@@ -389,7 +399,6 @@ export function scenarioChart(scenarios) {
       ? `It loses money in ${losing} of ${counted(known.length, "world")}`
       : `It makes money in all ${counted(known.length, "world")}`,
     note: "The out-of-sample trades again, with other costs or a later entry; nothing is searched anew.",
-    size: "low",
     traces: [{
       type: "bar",
       orientation: "h",
@@ -397,6 +406,7 @@ export function scenarioChart(scenarios) {
       x: rows.map((one) => one.net_pnl),
       text: rows.map((one) => made(one.net_pnl)),
       textposition: "auto",
+      constraintext: "none",
       cliponaxis: false,
       marker: { color: rows.map((one) => (one.net_pnl > 0 ? "@gain" : "@loss")) },
       customdata: rows.map((one) => one.trades),
@@ -406,7 +416,11 @@ export function scenarioChart(scenarios) {
       showlegend: false,
       hovermode: "closest",
       bargap: 0.25,
-      xaxis: { title: { text: "net result out-of-sample (quote currency)" }, zeroline: true },
+      margin: { l: 44, r: 40, t: 20, b: 32 },
+      xaxis: {
+        title: { text: "net result out-of-sample (quote currency)" }, zeroline: true,
+        range: roomy(Math.min(0, ...rows.map((one) => one.net_pnl)), Math.max(0, ...rows.map((one) => one.net_pnl)), 0.14),
+      },
       yaxis: { type: "category" },
     },
   };
