@@ -87,7 +87,6 @@ def waited_for(clients: Clients, count: int) -> None:
 def measured(home: Path, port: int, pid: int, count: int, events: int) -> dict[str, Any]:
     """Delays and memory with so many clients and lines."""
     path = home / "data" / "results" / f"{RUN}{ENDING}"
-    path.unlink(missing_ok=True)
     with Trail(path, run=RUN) as trail:
         trail.say("run_begun")
         clients = Clients(port, count)
@@ -149,6 +148,21 @@ def refused(port: int) -> None:
         sys.exit(f"{MOST + 1} streams were served")
 
 
+def served(count: int, events: int) -> dict[str, Any]:
+    """The same by a server of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "src"), "BARWISE_HOME": folder}
+        server = subprocess.Popen([sys.executable, "-c", SERVER, folder], env=environment, stdout=subprocess.PIPE)
+        try:
+            assert server.stdout is not None
+            match = re.search(rb":(\d+)/", server.stdout.readline())
+            assert match is not None
+            return measured(Path(folder), int(match[1]), server.pid, count, events)
+        finally:
+            server.terminate()
+            server.wait()
+
+
 def told(result: dict[str, Any]) -> str:
     """A result as a line."""
     return (
@@ -165,21 +179,10 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
     results = []
-    with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "src"), "BARWISE_HOME": folder}
-        command = [sys.executable, "-c", SERVER, folder]
-        server = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-        try:
-            assert server.stdout is not None
-            match = re.search(r":(\d+)/", server.stdout.readline())
-            assert match is not None
-            for count in (20, MOST):
-                results.append(measured(Path(folder), int(match[1]), server.pid, count, chosen.events))
-                if not chosen.json:
-                    print(told(results[-1]))
-        finally:
-            server.terminate()
-            server.wait()
+    for count in (20, MOST):
+        results.append(served(count, chosen.events))
+        if not chosen.json:
+            print(told(results[-1]))
     if chosen.json:
         print(json.dumps(results))
 

@@ -1,5 +1,6 @@
 """Runs side by side: figures as each run has them, a best one only where that means something, and honest warnings."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -214,6 +215,16 @@ class TestEquity:
         found = rebased([replace(side, curve=None), lost], 100)
         assert [series["values"] for series in found["series"]] == [[None, None, None]]
         assert rebased([replace(side, curve=None)], 100) == {"begins_ms": None, "time": [], "series": []}
+
+    def test_figures_are_compared_where_a_curve_cannot_be_had(self, whole: Whole, tmp_path: Path) -> None:
+        shutil.copytree(whole.home / "data" / "results", tmp_path / "data" / "results")
+        (tmp_path / "data" / "exports").mkdir()
+        (tmp_path / "data" / "exports" / f"{CHEAP}-equity.csv").write_text("nothing\n1\n", "utf-8")
+        found = compared(client_of(tmp_path), BARE, CHEAP)
+        assert found["equity"]["series"] == []
+        assert metric(found, "net_pnl")["best"] is not None
+        for name in (BARE, CHEAP):
+            assert any(f"The equity of {name} is not drawn" in text for text in found["warnings"])
 
     def test_the_curve_of_a_run_ends_with_its_return(self, whole: Whole, client: FlaskClient) -> None:
         found = compared(client, BARE, CHEAP, points=50)

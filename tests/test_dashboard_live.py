@@ -222,6 +222,13 @@ class TestRuns:
         assert states(messages) == ["done"]
         assert holder_of(tmp_path, RUN) is None
 
+    def test_whoever_begins_to_listen_to_a_run_is_told_how_it_is_with_it(self, live: Live, tmp_path: Path) -> None:
+        with trail(tmp_path) as writer:
+            writer.say("run_begun")
+            writer.say("failed", reason="no")
+        with live.listen(RUN) as listener:
+            assert states(told(listener, states)) == ["failed"]
+
     @pytest.mark.parametrize(
         ("last", "state"), [("run_done", "done"), ("failed", "failed"), ("interrupted", "interrupted")]
     )
@@ -335,6 +342,13 @@ class TestFormat:
         live.close()
         assert list(stream) == []
         stream.close()
+
+    def test_a_client_that_has_gone_leaves_its_place(self, live: Live) -> None:
+        gone = threading.Event()
+        stream = EventStream(live.listen(), gone=gone.is_set)
+        next(stream)
+        gone.set()
+        assert list(stream) == []
 
 
 class TestEndpoint:

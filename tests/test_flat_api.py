@@ -105,11 +105,14 @@ class TestNames:
         assert barwise.StrategyConfig is barwise.EmaRsiAtr
         assert issubclass(barwise.StrategyConfig, barwise.Strategy)
 
-    def test_the_dashboard_says_that_it_is_not_there_yet(self) -> None:
+    def test_the_dashboard_is_the_packages_own(self) -> None:
         import dashboard_app
+        from barwise.dashboard.app import create_app
+        from barwise.dashboard.config import DashboardConfig
 
-        with pytest.raises(ImportError, match=rf"barwise {barwise.__version__} has no anything: the dashboard"):
-            dashboard_app.anything  # noqa: B018 - asking is the test
+        assert sorted(dashboard_app.__all__) == ["DashboardConfig", "create_app", "main"]
+        assert dashboard_app.create_app is create_app
+        assert dashboard_app.DashboardConfig is DashboardConfig
 
 
 class TestSettings:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from barwise.core.layout import FloatArray, IntArray
 from barwise.errors import ConfigError, DataError
 from barwise.stats import overfitting
-from barwise.stats.overfitting import PBO, probability_of_overfitting
+from barwise.stats.overfitting import PBO, _product, probability_of_overfitting
 
 
 def noise(trials: int, observations: int, seed: int = 0) -> FloatArray:
@@ -239,3 +239,14 @@ def test_data_that_cannot_answer_are_refused_with_a_sentence() -> None:
     one_each = np.zeros((2, 160))
     one_each[0, 3], one_each[1, 3] = 0.1, 0.2
     assert probability_of_overfitting(one_each).splits == 12870 // 2
+
+
+@pytest.mark.parametrize(("rows", "inner", "columns"), [(1, 2, 1), (16, 16, 1_024), (17, 16, 1_025), (33, 20, 3_000)])
+def test_a_product_in_pieces_is_the_product_to_the_bit(rows: int, inner: int, columns: int) -> None:
+    random = np.random.default_rng(rows)
+    left = random.integers(0, 2, (rows, inner)).astype(np.float64)
+    right = random.integers(-(2**47), 2**47, (inner, columns)).astype(np.float64)
+    expected = [
+        [sum(int(right[k, j]) for k in range(inner) if left[i, k]) for j in range(columns)] for i in range(rows)
+    ]
+    assert np.array_equal(_product(left, right), np.array(expected, dtype=np.float64))

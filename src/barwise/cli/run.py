@@ -74,6 +74,7 @@ def run(
         str | None, typer.Option("--from", metavar="STAGE", help="Do it again from 7.1, 7.2, 7.3 or 8 on.")
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say which stages will run and why, and end.")] = False,
+    serve: Annotated[bool, typer.Option("--serve", help="Then serve the dashboard, until Ctrl-C.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; take the defaults.")] = False,
     lookahead_check: Annotated[
         bool, typer.Option("--lookahead-check/--no-lookahead-check", help="Refuse a strategy that looks ahead.")
@@ -130,8 +131,15 @@ def run(
     except KeyboardInterrupt:
         logger.warning("stopped. What is done is kept: the same command with the same answers goes on where it was.")
         raise
-    if outcome is not None:
-        _tell(session, outcome)
+    if outcome is None:
+        return
+    _tell(session, outcome)
+    if serve:
+        from barwise.dashboard.config import DashboardConfig
+        from barwise.dashboard.server import serve as serve_dashboard
+
+        view_of = "market" if outcome.over_all is not None else "run"
+        serve_dashboard(DashboardConfig(home=session.home), page=f"#/{view_of}/{outcome.name}", say=session.say)
 
 
 def _markets(texts: list[str] | None) -> list[dict[str, Any]] | None:
@@ -198,5 +206,6 @@ def _tell(session: Session, outcome: "Outcome") -> None:
     session.say("")
     for label, path in (("Report", last.html), ("Results", last.json), ("Tables", last.html.parents[1] / "exports")):
         session.say(f" {label:<11}{shown_path(path)}")
+    session.say(f" {'Dashboard':<11}barwise dashboard")
     session.say(f" {'Why':<11}barwise audit {outcome.findings[0].name}")
     session.say(f" {'Again':<11}barwise verify {outcome.findings[0].name}")

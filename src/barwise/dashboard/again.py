@@ -9,7 +9,7 @@ import importlib
 import importlib.util
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -27,8 +27,9 @@ from barwise.data.files import read_candles, read_funding
 from barwise.data.store import CandleStore
 from barwise.data.synthetic import sample_candles
 from barwise.engine import backtest
-from barwise.errors import CheckpointError, ConfigError, DataError
+from barwise.errors import BarwiseError, CheckpointError, ConfigError, DataError
 from barwise.manifest import ENDING, Manifest, Origin, compare, describe_run, read_manifest
+from barwise.manifest.comparison import UNREADABLE, damaged
 from barwise.manifest.record import equity_of
 from barwise.result import BacktestResult
 from barwise.story import Replay, replay
@@ -39,6 +40,8 @@ from barwise.timeframe import Timeframe
 
 # A module is put where Python looks for it while it is run, and two at once would see each other's neighbours.
 _loading = Lock()
+_HEADLINE = ("net_pnl", "gross_pnl", "fees", "slippage", "funding", "final_equity")
+_UNREADABLE = (*UNREADABLE, OverflowError)
 
 
 class Again:
@@ -100,15 +103,21 @@ def repeated(path: Path, home: Path) -> BacktestResult:
             hint="choose a part that was traded: baseline or optimized.",
         )
     origin = Origin.of(recorded)
-    first, last = _on_record(recorded, _span)
-    candles = _candles(origin, home, first, last)
-    detail = _detail(origin, home, candles)
-    funding = None if origin.funding_file is None else read_funding(_located(origin.funding_file, "funding", home))
+    try:
+        first, last = (int(recorded["data"]["candles"][edge]) for edge in ("first_ms", "last_ms"))
+        candles = _candles(origin, home, first, last)
+        detail = _detail(origin, home, candles)
+        funding = None if origin.funding_file is None else read_funding(_located(origin.funding_file, "funding", home))
+        strategy, execution = _strategy(recorded, origin, home), _execution(recorded)
+    except BarwiseError:
+        raise
+    except _UNREADABLE as error:
+        raise damaged(error) from error
     result = backtest(
         candles,
-        _strategy(recorded, origin, home),
+        strategy,
         origin.quantity,
-        execution=_on_record(recorded, _execution),
+        execution=execution,
         detail=detail,
         funding=funding,
         check_lookahead=False,
@@ -125,47 +134,23 @@ def repeated(path: Path, home: Path) -> BacktestResult:
 
 
 def _is_as_recorded(result: BacktestResult, recorded: Manifest, detail: Candles | None) -> bool:
-    """Whether the same data gave the same equity at every bar, as many events of each kind, and the same headline."""
-
-    def read(manifest: Manifest) -> bool:
-        data, metrics = manifest["data"], manifest["metrics"]
-        events = Counter(row[0] for row in manifest["events"]["rows"])
-        found = {"program": len(result.programs), "fill": len(result.fills), "trade": len(result.trades)}
-        return (
-            data["candles"]["fingerprint"] == result.candles.fingerprint
-            and (None if data["detail"] is None else data["detail"]["fingerprint"])
-            == (None if detail is None else detail.fingerprint)
-            and np.array_equal(equity_of(manifest), result.equity_curve)
-            and all(events[kind] == count for kind, count in found.items())
-            and all(metrics[name] == getattr(result, name) for name in _HEADLINE)
-        )
-
-    same: bool = _on_record(recorded, read)
-    return same
-
-
-_HEADLINE = ("net_pnl", "gross_pnl", "fees", "slippage", "funding", "final_equity")
-
-
-def _on_record(recorded: Manifest, read: Callable[[Manifest], Any]) -> Any:
-    """A part of the manifest.
+    """Whether the same data gave the same equity at every bar, as many events of each kind, and the same headline.
 
     Raises:
-        CheckpointError: It is not there, or cannot be what it should be.
+        CheckpointError: The manifest is damaged.
     """
+    made = Counter(program=len(result.programs), fill=len(result.fills), trade=len(result.trades))
+    fingerprints = {"candles": result.candles.fingerprint, "detail": None if detail is None else detail.fingerprint}
     try:
-        return read(recorded)
-    except ConfigError:
-        raise
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"the manifest is damaged: it has no readable {error}.", hint="take a copy of it, or do the run again."
-        ) from error
-
-
-def _span(recorded: Manifest) -> tuple[int, int]:
-    candles = recorded["data"]["candles"]
-    return int(candles["first_ms"]), int(candles["last_ms"])
+        data, metrics = recorded["data"], recorded["metrics"]
+        return (
+            {name: None if data[name] is None else data[name]["fingerprint"] for name in fingerprints} == fingerprints
+            and np.array_equal(equity_of(recorded), result.equity_curve)
+            and Counter(row[0] for row in recorded["events"]["rows"]) == made
+            and all(metrics[name] == getattr(result, name) for name in _HEADLINE)
+        )
+    except _UNREADABLE as error:
+        raise damaged(error) from error
 
 
 def _execution(recorded: Manifest) -> ExecutionConfig:
@@ -263,8 +248,7 @@ def _strategy(recorded: Manifest, origin: Origin, home: Path) -> Strategy:
         raise ConfigError(
             f"{Path(place).name} has no strategy {name} any more.", hint="put it back, or do the run again."
         )
-    parameters: dict[str, Any] = _on_record(recorded, lambda m: dict(m["configuration"]["strategy"]["parameters"]))
-    return kind(**parameters)
+    return kind(**recorded["configuration"]["strategy"]["parameters"])
 
 
 def _module(place: str, home: Path) -> ModuleType:

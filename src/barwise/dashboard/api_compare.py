@@ -35,7 +35,7 @@ from barwise.dashboard.endpoints import Endpoints, Query
 from barwise.dashboard.errors import NotFound
 from barwise.dashboard.run_tables import Curve
 from barwise.dashboard.state import dashboard
-from barwise.errors import ConfigError
+from barwise.errors import BarwiseError, ConfigError
 from barwise.report.charts import compact
 from barwise.report.run_comparison import BASELINE, FIGURES, OPTIMIZED, Figure
 from barwise.timeframe import DAY_MS, Timeframe
@@ -74,7 +74,8 @@ class Side:
         bars: How many.
         figures: By the names of `FIGURES`.
         settings: By group (strategy, execution, fees) and name.
-        curve: Equity, or None where its table is not there.
+        curve: Equity, or None where it cannot be had.
+        without: Why there is no curve, or "".
     """
 
     name: str
@@ -87,6 +88,7 @@ class Side:
     figures: Mapping[str, float | int | None]
     settings: Mapping[tuple[str, str], Any]
     curve: Curve | None
+    without: str
 
 
 @endpoints.get(
@@ -211,18 +213,19 @@ def _of_run(name: str, part: str | None, document: Mapping[str, Any]) -> Side:
     strategy = settings[BASELINE] if chosen == BASELINE else settings[OPTIMIZED] or settings[BASELINE]
     own = {"class": document["strategy"], **strategy}
     execution = {"quantity": document["quantity"], **settings["execution"]}
-    verdict = document["verdict"]["word"]
+    curve, without = _curve(name, chosen)
     return Side(
         name=name,
         part=chosen,
         market=_market(document["market"]),
-        verdict=verdict,
+        verdict=document["verdict"]["word"],
         first_ms=_ms(column["span"]["first_bar"]),
         end_ms=_ms(column["span"]["end"]),
         bars=column["span"]["bars"],
         figures=column["figures"],
         settings=_settings(own, execution, settings["fees"]),
-        curve=dashboard().results.curves(name).get(chosen),
+        curve=curve,
+        without=without,
     )
 
 
@@ -230,7 +233,8 @@ def _of_backtest(name: str, part: str | None, document: Mapping[str, Any]) -> Si
     if part not in (None, BASELINE):
         raise NotFound(f"{name} has no part {part}.", hint="it is one backtest, and has baseline.")
     metrics, strategy = document["metrics"], document["strategy"]
-    curve, bar = dashboard().results.curves(name).get(BASELINE), Timeframe.parse(document["timeframe"]).ms
+    curve, without = _curve(name, BASELINE)
+    bar = Timeframe.parse(document["timeframe"]).ms
     execution = {"quantity": document["quantity"], **document["execution"]}
     return Side(
         name=name,
@@ -243,7 +247,17 @@ def _of_backtest(name: str, part: str | None, document: Mapping[str, Any]) -> Si
         figures={figure.name: _figure(figure, metrics) for figure in FIGURES},
         settings=_settings({"class": strategy["name"], **strategy["parameters"]}, execution, document["fees_schedule"]),
         curve=curve,
+        without=without,
     )
+
+
+def _curve(name: str, part: str) -> tuple[Curve | None, str]:
+    """The equity of a part, or why there is none: figures can be compared without it."""
+    try:
+        found = dashboard().results.curves(name).get(part)
+    except BarwiseError as error:
+        return None, error.message
+    return found, "" if found is not None else "neither its table nor its manifest is there."
 
 
 def _market(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -304,6 +318,7 @@ def warnings(sides: Sequence[Side]) -> list[str]:
     if _differ(sides, "execution", ("initial_capital", "quantity", "leverage")):
         found.append("They trade different sizes: amounts of money and percentages cannot be held against each other.")
     differing("parts", [side.part for side in sides], "What was searched on a span looks better on it than it is.")
+    found += [f"The equity of {side.name} is not drawn: {side.without}" for side in sides if side.without]
     return found
 
 

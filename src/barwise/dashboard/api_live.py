@@ -76,7 +76,8 @@ def live(query: _Which) -> Response:
     last = request.headers.get("Last-Event-ID", "")
     # A browser that comes again says where it was, and the address still says where it began.
     after = int(last) if last.isascii() and last.isdigit() and len(last) < 16 else query.after
-    stream = EventStream(dashboard().live.listen(query.run, after))
+    listener = dashboard().live.listen(query.run, after)
+    stream = EventStream(listener, gone=request.environ.get("waitress.client_disconnected"))
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return Response(stream, content_type=CONTENT_TYPE, headers=headers, direct_passthrough=True)
 

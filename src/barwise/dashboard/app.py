@@ -10,7 +10,7 @@ from typing import Any, Final
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import IntegerConverter
-from werkzeug.utils import safe_join
+from werkzeug.security import safe_join
 
 from barwise import __version__
 from barwise.dashboard import security
@@ -137,7 +137,9 @@ def _add_page(app: Flask, state: Dashboard) -> None:
     def page() -> Response:
         file = _STATIC / _PAGE
         if not file.is_file():
-            raise NotFound("the page of the dashboard is not installed.", hint="the API is there; install barwise anew.")
+            raise NotFound(
+                "the page of the dashboard is not installed.", hint="install barwise anew; the API is there."
+            )
         text = _CSRF_PLACE.sub(rf"\g<1>{state.csrf}\g<2>", file.read_text("utf-8"), count=1)
         return Response(text, content_type="text/html; charset=utf-8", headers={"Cache-Control": "no-store"})
 
@@ -155,7 +157,8 @@ def _add_page(app: Flask, state: Dashboard) -> None:
         answer.add_etag()
         # Asked for anew each time and answered by 304: after an update no old script meets a new API.
         answer.headers["Cache-Control"] = "no-cache"
-        return answer.make_conditional(request)
+        answer.make_conditional(request)
+        return answer
 
 
 def _failed(error: BarwiseError) -> Response:

@@ -195,8 +195,8 @@ class Jobs:
                 self._save(record)
         pid = record.pid if record is not None else self._holder(name)
         try:
-            # The leader of a group is what a terminal's Ctrl-C would be for, with its workers.
-            group = os.getpgid(pid) == pid
+            # The leader of a group is what a terminal's Ctrl-C would be for, with its workers; a job always is one.
+            group = record is not None or os.getpgid(pid) == pid
             _send(pid, signal.SIGINT, group=group)
         except ProcessLookupError:
             raise CheckpointError(f"{name} has just ended.", hint="nothing is to be stopped.") from None

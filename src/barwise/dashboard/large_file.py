@@ -55,7 +55,7 @@ class LargeFile:
 
     def response(self) -> Response:
         """The answer to the current request: the file, the file compressed, or that the client's copy is good."""
-        compressed = self._compressed if "gzip" in request.accept_encodings else None
+        compressed = self._compressed if request.accept_encodings["gzip"] > 0 else None
         if compressed is None:
             self.prepare()
         answer = Response(self.content if compressed is None else compressed, content_type=self._content_type)
@@ -64,4 +64,5 @@ class LargeFile:
         answer.headers["Vary"] = "Accept-Encoding"
         if compressed is not None:
             answer.headers["Content-Encoding"] = "gzip"
-        return answer.make_conditional(request)
+        answer.make_conditional(request)
+        return answer

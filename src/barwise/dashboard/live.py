@@ -226,9 +226,15 @@ class Live:
             NotFound: There is no such run.
             TooBusy: Too many listen.
         """
-        if run is not None and (not is_name(run) or state_of(self._home, run) is None):
-            raise NotFound(f"there is no run {run}.", hint="GET /api/v1/runs lists the runs.")
-        listener = Listener(self, None if run is None else trail_of(self._home, run), after)
+        if run is None:
+            listener = Listener(self, None, after)
+        else:
+            state = state_of(self._home, run) if is_name(run) else None
+            if state is None:
+                raise NotFound(f"there is no run {run}.", hint="GET /api/v1/runs lists the runs.")
+            listener = Listener(self, trail_of(self._home, run), after)
+            # What was asked for before listening may be out of date by now.
+            listener.tell("run", run, json.dumps({"name": run, "state": state}))
         with self._lock:
             if self._stop.is_set():
                 listener.end()

@@ -4,6 +4,7 @@ Nothing is read but files that bear the name of a run and lie in the folders whe
 and a link that leads out of its folder is no file. What was read is kept until the file changes.
 """
 
+import logging
 import re
 from collections.abc import Mapping
 from itertools import islice
@@ -22,6 +23,8 @@ from barwise.report.run_comparison import BASELINE, HELD, OPTIMIZED, OUT_OF_SAMP
 from barwise.result import BacktestResult
 from barwise.trail import ENDING as TRAIL
 from barwise.trail import overview_of_trail, read
+
+logger = logging.getLogger(__name__)
 
 _DOCUMENT = ".json"
 _STAGES = (5, 7, 8)
@@ -317,14 +320,14 @@ class Results:
         files = [path for path in (document, self.trail_path(name)) if path is not None]
 
         def made() -> dict[str, Any] | None:
-            try:
-                content = None if document is None else self._read(document)
-            except DataError:
-                content = None
             told = self._trail(name)
-            if content is None and told is None:
-                return None
-            return {"name": name, **described(content, told), **times_of(content, told, files)}
+            if document is not None:
+                try:
+                    content = self._read(document)
+                    return {"name": name, **described(content, told), **times_of(content, told, files)}
+                except DataError:
+                    logger.warning("%s is damaged and left out of the list of runs.", document.name)
+            return None if told is None else {"name": name, **described(None, told), **times_of(None, told, files)}
 
         found = self._rows.get(name, stamp_of(*files), made)
         if found is None:

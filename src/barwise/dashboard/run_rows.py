@@ -17,6 +17,7 @@ Document = Mapping[str, Any]
 
 KINDS: tuple[str, ...] = get_args(Kind)
 PARTS = (BASELINE, OPTIMIZED, OUT_OF_SAMPLE)
+_EDGES = ("first", "last")
 _LONG = frozenset({"equity", "trades", "programs", "missed_programs"})
 FIGURES = ("sharpe_ratio", "total_return", "max_drawdown", "trades")
 
@@ -40,6 +41,10 @@ def read_document(path: Path) -> Document:
         raise damaged(path.name) from error
     if not isinstance(content, dict) or kind_of(content) not in KINDS:
         raise damaged(path.name)
+    try:
+        described(content, None)  # so that nobody after this has to doubt its form
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise damaged(path.name) from error
     return {name: value for name, value in content.items() if name not in _LONG}
 
 
@@ -54,7 +59,7 @@ def described(content: Document | None, told: Told | None) -> dict[str, Any]:
     empty = dict.fromkeys(("market", "bars", "first_ms", "last_ms"))
     if content is None:
         data = None if told is None else told.data
-        market = empty if data is None else _market(data, data["bars"], ms_of(data["first"]), ms_of(data["last"]))
+        market = empty if data is None else _market(data, data.get("bars"), *map(ms_of, map(data.get, _EDGES)))
         return {"kind": "run", **market, "markets": 1, "verdict": None, "metrics": dict.fromkeys(PARTS)}
     kind = kind_of(content)
     if kind == "multi":

@@ -101,7 +101,7 @@ TRADES: Final = record(part=_PART, total=COUNT, trades=list_of(record(**_TRADE))
 TRADES_CSV: Final[Schema] = {"type": "string", "contentMediaType": "text/csv"}
 _LEVELS: Final[Schema] = {
     "type": "array",
-    "items": {"type": "array", "prefixItems": [TIME, NUMBER_OR_NULL], "minItems": 2, "maxItems": 2},
+    "items": list_of(NUMBER_OR_NULL, minItems=2, maxItems=2),
     "description": "time and price from which on it stood there",
 }
 OVERLAYS: Final = record(
@@ -118,7 +118,7 @@ OVERLAYS: Final = record(
             outcome=_OUTCOME,
             orders={
                 "type": "array",
-                "items": {"type": "array", "prefixItems": [TIME, _TIER, NUMBER_OR_NULL], "minItems": 3, "maxItems": 3},
+                "items": list_of(NUMBER_OR_NULL, minItems=3, maxItems=3),
                 "description": "time of a bar, tier, and the price that it could pay at most",
             },
         )

@@ -63,8 +63,7 @@ def told_by(path: Path) -> Told | None:
         default=lines[0],
     )
     data = next((line for line in lines if line["kind"] == "data" and line.get("of") == "candles"), None)
-    times = [ms_of(line["time"]) for line in (begun, last)]
-    return Told(times[0] or 0, times[1] or 0, _ENDED.get(last["kind"]), data)
+    return Told(begun["at_ms"], last["at_ms"], _ENDED.get(last["kind"]), data)
 
 
 def _backwards(content: bytes, mark: bytes) -> Iterator[dict[str, Any]]:
@@ -80,7 +79,7 @@ def _backwards(content: bytes, mark: bytes) -> Iterator[dict[str, Any]]:
 def _line(text: bytes) -> dict[str, Any] | None:
     try:
         line = json.loads(text)
-        return {**line, "seq": int(line["seq"]), "kind": str(line["kind"]), "time": str(line["time"])}
+        return {**line, "seq": int(line["seq"]), "kind": str(line["kind"]), "at_ms": ms_of(line["time"])}
     except (ValueError, TypeError, KeyError):
         return None
 

@@ -12,8 +12,8 @@ import webbrowser
 from collections.abc import Callable
 from typing import Any, Final
 
-from waitress import create_server, wasyncore
-from waitress.task import ThreadedTaskDispatcher
+from waitress import create_server, wasyncore  # type: ignore[import-untyped]
+from waitress.task import ThreadedTaskDispatcher  # type: ignore[import-untyped]
 
 from barwise.dashboard.app import PLOTLY, create_app
 from barwise.dashboard.config import DashboardConfig
@@ -58,7 +58,6 @@ def serve(
             _dispatcher=threads,
             host="127.0.0.1" if config.host == "localhost" else config.host,
             port=config.port,
-            threads=config.max_streams + _OTHER_THREADS,
             connection_limit=config.max_streams + _OTHER_CONNECTIONS,
             channel_request_lookahead=1,  # keeps an ear on the connection: a page that was closed frees its thread
             asyncore_use_poll=True,  # select() ends at 1,024 files
@@ -68,9 +67,10 @@ def serve(
             ident="",
         )
     except (OSError, ValueError) as error:
-        threads.shutdown()
+        state.close()
         wasyncore.close_all(sockets)
         raise _cannot_listen(config, error) from None
+    threads.set_thread_count(config.max_streams + _OTHER_THREADS)
     app.extensions[PLOTLY].prepare()
     address = _address(config, _port(server))
     for line in _lines(config, address, _port(server), page):
@@ -84,7 +84,7 @@ def serve(
         wasyncore.close_all(sockets)
 
 
-class _Threads(ThreadedTaskDispatcher):  # type: ignore[misc] - waitress has no types
+class _Threads(ThreadedTaskDispatcher):  # type: ignore[misc]
     """Threads whose end begins with the end of the streams: else each would be waited for."""
 
     def __init__(self, state: Dashboard) -> None:

@@ -189,7 +189,7 @@ class _Job:
             )
         self._store.prune(_MOST_CHECKPOINTS)
         page = (files[0] if over_all is None else over_all).html
-        self._stage("10", "page", lambda: page, lambda path: f"open {path.name} in a browser; it needs no network")
+        self._stage("10", "page", lambda: page, lambda path: f"open {path.name} in a browser, or barwise dashboard")
         stages = dict.fromkeys([stage for found in findings for stage in found.stages] + self._stages)
         return Outcome(name, findings, files, over_all, tuple(stages))
 

@@ -87,6 +87,16 @@ function focusHeading() {
   target.focus({ preventScroll: true });
 }
 
+async function viewOf(name) {
+  try {
+    return await import(`./views/${name}.js`);
+  } catch (error) {
+    console.warn(error);
+    throw Object.assign(new Error("This part of the page could not be loaded."), { unloaded: true,
+      status: 0, hint: "See whether `barwise dashboard` still runs in its terminal, then try again." });
+  }
+}
+
 async function show() {
   leaving.abort();
   leaving = new AbortController();
@@ -107,14 +117,16 @@ async function show() {
   };
   try {
     if (!route) throw Object.assign(new Error("There is no such page."), { status: 404, hint: "Choose a place above." });
-    const view = await import(`./views/${route.module}.js`);
+    const view = await viewOf(route.module);
     if (signal.aborted) return;
     await view.show(root, route.params, context);
   } catch (error) {
     if (signal.aborted || error.name === "AbortError") return;
     if (!(error.status >= 0)) console.warn(error);
     title("Not shown");
-    root.replaceChildren(el("h1", { class: "unseen" }, "Not shown"), failure(error, show));
+    // A module that did not come is not asked for again by the same page.
+    const retry = error.unloaded ? () => window.location.reload() : show;
+    root.replaceChildren(el("h1", { class: "unseen" }, "Not shown"), failure(error, retry));
   }
   if (signal.aborted) return;
   if (!main.contains(document.activeElement)) focusHeading();

@@ -4,7 +4,7 @@ import { ApiError, get, post, runPath, stream } from "../api.js";
 import * as charts from "../charts.js";
 import {
   button, card, count, debounce, duration, el, failure, figures, heading, number, progress, stateBadge, stylesheet,
-  verdictBadge, words,
+  verdictBadge, when, words,
 } from "../ui.js";
 import { LiveState } from "./live_state.js";
 
@@ -93,7 +93,7 @@ export async function show(root, { name }, { signal, title, announce, keys }) {
   const readLog = debounce(async () => {
     try {
       const { lines } = await get(runPath(name, "log"), { lines: LOG_LINES }, { signal });
-      drawLog(parts.log, lines);
+      drawLog(parts.log, lines.length ? lines : state.told);
     } catch (error) {
       if (!signal.aborted) parts.log.replaceChildren(el("p", { class: "muted" }, error.message));
     }
@@ -291,7 +291,9 @@ function frameOf(values, best) {
 }
 
 function drawHistory({ history, historyCard }, state, signal) {
-  const { x, y, pruned, bestX, bestY, marks } = state.history;
+  const { x, y, pruned, marks } = state.history;
+  const bestX = [...state.history.bestX, ...state.ticks.map((tick) => tick.x)];
+  const bestY = [...state.history.bestY, ...state.ticks.map((tick) => tick.y)];
   const note = historyCard.querySelector(".note");
   if (!x.length && !bestX.length) {
     note.textContent = state.settled ? "This run has no search." : "Trials show here once the search begins.";
@@ -307,10 +309,10 @@ function drawHistory({ history, historyCard }, state, signal) {
   charts.draw(history, [
     dots(true, "pruned, on a part of the bars", { color: "@muted", size: 3, opacity: 0.4, symbol: "x-thin-open" }),
     dots(false, "complete", { color: "@tier-1", size: 4, opacity: 0.65 }),
-    { type: "scatter", mode: "lines", name: "best so far", line: { color: "@gain", width: 2, shape: "hv" },
+    { type: "scatter", mode: bestX.length < 4 ? "lines+markers" : "lines", name: "best so far", marker: { color: "@gain", size: 6 }, line: { color: "@gain", width: 2, shape: "hv" },
       x: [...bestX, last], y: [...bestY, bestY.at(-1)], hovertemplate: "best %{y:.3f}<extra></extra>" },
   ], {
-    xaxis: { title: { text: "trial" }, rangemode: "nonnegative" },
+    xaxis: { title: { text: "trial" }, rangemode: "tozero" },
     yaxis: { title: { text: words(state.objective || "value") }, range: frameOf(y.length ? y : bestY, bestY) },
     shapes: marks.filter((mark) => mark.x).map((mark) => ({ type: "line", x0: mark.x, x1: mark.x, yref: "paper", y0: 0, y1: 1,
       line: { color: "@rule", width: 1 } })),
@@ -353,7 +355,7 @@ function drawLog(node, lines) {
     return;
   }
   node.replaceChildren(el("table", null, el("caption", { class: "unseen" }, "Log"), el("tbody", null, lines.map((line) => el("tr", { class: String(line.level).toLowerCase() },
-    el("td", { class: "text muted" }, String(line.time).slice(11, 19)), el("td", { class: "text level" }, line.level),
+    el("td", { class: "text muted" }, when(line.time, { seconds: true }).slice(11)), el("td", { class: "text level" }, line.level),
     el("td", { class: "text wrap" }, line.message))))));
   if (atEnd) node.scrollTop = node.scrollHeight;
 }

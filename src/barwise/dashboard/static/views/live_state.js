@@ -14,6 +14,20 @@ const TAKEN = { run_begun: "runBegun", run_resumed: "runResumed", configuration:
   stage_begun: "stageBegun", stage_done: "stageDone", progress: "progress", trial: "trial", choice: "choice",
   exit: "exit", window: "walked", verdict: "judged" };
 
+const MOST_TOLD = 200;
+const SENTENCES = {
+  run_begun: (line) => `the run begins: ${line.market || line.run}`,
+  run_resumed: (line) => `the run goes on: ${line.market || line.run}`,
+  data: (line) => `${line.symbol} ${line.timeframe}: ${line.bars.toLocaleString("en-US")} bars, ${line.gaps} gaps`,
+  stage_begun: (line) => `stage ${line.stage} ${line.name} begins`,
+  stage_done: (line) => `stage ${line.stage} ${line.name} is ${line.state || "done"}: ${line.text}`,
+  permutation: (line) => `${line.beaten} of ${line.nulls.length} shuffled markets do as well: p = ${line.p_value.toFixed(2)}`,
+  verdict: (line) => `verdict: ${line.word}`,
+  run_done: () => "the run is done",
+  interrupted: (line) => `the run was interrupted: ${line.reason || "by a signal"}`,
+  failed: (line) => `the run failed: ${line.reason || "no reason was told"}`,
+};
+
 const keyOf = (stage, name) => `${stage} ${name}`;
 const msOf = (line) => Date.parse(line.time);
 
@@ -37,6 +51,8 @@ export class LiveState {
     this.best = null;
     this.counts = { trial: 0, pruned: 0, exit: 0, window: 0 };
     this.history = { x: [], y: [], pruned: [], bestX: [], bestY: [], marks: [] };
+    this.ticks = [];
+    this.told = [];
     this.offset = 0;
     this.stageTrials = null;
     this.keepEvery = 1;
@@ -52,7 +68,16 @@ export class LiveState {
     this.version += 1;
     const taken = TAKEN[line.kind];
     if (taken) this[taken](line);
+    this.#tell(line);
     if (ENDS[line.kind]) this.#ended(line);
+  }
+
+  // The log of a run whose process wrote none.
+  #tell(line) {
+    const text = SENTENCES[line.kind]?.(line);
+    if (!text) return;
+    this.told.push({ time: msOf(line), level: line.kind === "failed" ? "ERROR" : "INFO", message: text });
+    if (this.told.length > MOST_TOLD) this.told.splice(0, this.told.length - MOST_TOLD);
   }
 
   get settled() {
@@ -85,7 +110,12 @@ export class LiveState {
     for (const { number, name, seconds } of this.plan) {
       const stage = this.stages.get(keyOf(number, name));
       if (stage && !["waiting", "running"].includes(stage.state)) continue;
-      if (stage?.state === "running") {
+      // Parts of stage 8 have lines of their own in the plan, and are steps of one stage in the trail.
+      const steps = [name, `${name} markets`];
+      const isStep = steps.includes(this.step?.name);
+      if (!isStep && steps.some((known) => this.steps.has(known))) continue;
+      if (isStep) ms += this.eta(now) ?? seconds * 1000;
+      else if (stage?.state === "running") {
         const step = this.eta(now);
         const planned = typeof seconds === "number" ? Math.max(seconds * 1000 - (now - stage.begunMs), 0) : null;
         if (step === null && planned === null) atLeast = true;
@@ -159,7 +189,12 @@ export class LiveState {
     if (!same && this.step) Object.assign(step, { firstMs: atMs, firstDone: line.done });
     this.step = step;
     this.steps.set(line.step, { name: line.step, done: line.done, total: line.total });
-    if (typeof line.best === "number") this.#better(line.best, this.offset + line.done, this.current?.number);
+    if (typeof line.best !== "number" || !this.current?.number.startsWith("7.")) return;
+    // The trials of a stage are told when it ends. Until then only this says how good the best of them is.
+    if (this.#isBetter(line.best)) {
+      this.best = { value: line.best, at: this.offset + line.done, stage: this.current.number };
+      this.ticks.push({ x: this.best.at, y: line.best });
+    }
   }
 
   trial(line) {
@@ -168,6 +203,10 @@ export class LiveState {
       this.offset = this.counts.trial;
       this.stageTrials = line.stage;
       this.history.marks.push({ x: this.offset, text: line.stage });
+      // Now every trial is told, and with them where each best value was found.
+      this.ticks = [];
+      const { bestX, bestY } = this.history;
+      this.best = bestX.length ? { value: bestY.at(-1), at: bestX.at(-1), stage: this.bestStage } : null;
     }
     this.counts.trial += 1;
     if (line.state === "pruned") this.counts.pruned += 1;
@@ -191,14 +230,17 @@ export class LiveState {
     for (const list of [x, y, pruned]) list.splice(0, list.length, ...list.filter((_, i) => i % 2 === 0));
   }
 
-  #better(value, at, stage) {
+  #isBetter(value) {
     const sign = COSTS.has(this.objective) ? -1 : 1;
-    const { bestX, bestY } = this.history;
-    if (this.best && sign * value <= sign * this.best.value) return;
+    return !this.best || sign * value > sign * this.best.value;
+  }
+
+  #better(value, at, stage) {
+    if (!this.#isBetter(value)) return;
     this.best = { value, at, stage };
-    // Ticks and trials tell of the same place; the line never goes back.
-    bestX.push(Math.max(at, bestX.at(-1) ?? 0));
-    bestY.push(value);
+    this.bestStage = stage;
+    this.history.bestX.push(at);
+    this.history.bestY.push(value);
   }
 
   choice(line) {

@@ -4,6 +4,7 @@ import { get, post, runPath, stream } from "../api.js";
 import { button, card, counted, debounce, el, failure, heading, stylesheet, words } from "../ui.js";
 import { Field } from "./form_fields.js";
 
+const START = "Start the run";
 const SAMPLE = "SAMPLE";
 const BUILT_IN = "EMA/RSI/ATR, built in";
 const TIMEFRAMES = [["1M", "1M, a minute"], ["5M", "5M"], ["15M", "15M"], ["30M", "30M"], ["1H", "1H"], ["2H", "2H"],
@@ -16,7 +17,6 @@ const IN_FRONT = { market: ["exchange", "symbol", "timeframe", "start", "end", "
 const TITLES = { strategy: "Strategy parameters", execution: "Account and costs", optimization: "Search",
   walk_forward: "Walk-forward windows", validation: "Tests behind the verdict", market: "Data, further settings" };
 const CHECK_MS = 350;
-const PATIENCE_MS = 60_000;
 
 
 export async function show(root, params, { signal, navigate, title, announce }) {
@@ -51,10 +51,10 @@ export async function show(root, params, { signal, navigate, title, announce }) 
   const known = Object.keys(TITLES).filter((section) => sections[section]);
   const others = Object.keys(sections).filter((section) => !TITLES[section]);
   const folds = [...known, ...others].map((section) => {
-    const { properties, description } = sections[section];
+    const { properties } = sections[section];
     const keys = Object.keys(properties).filter((key) => !IN_FRONT[section]?.includes(key));
     return el("details", { class: "fold" },
-      el("summary", null, TITLES[section] || words(section), el("span", { class: "muted" }, ` ${description || ""}`)),
+      el("summary", null, TITLES[section] || words(section)),
       el("div", { class: "fields" }, keys.map((key) => field(section, key, { label: words(key) }).node)));
   });
 
@@ -62,7 +62,7 @@ export async function show(root, params, { signal, navigate, title, announce }) 
 
   const resolved = el("pre", { class: "resolved", tabindex: 0, "aria-label": "The configuration as a file" }, "");
   const trouble = el("div", { class: "form-trouble", "aria-live": "polite" });
-  const starting = button("Start the run", () => begin(), { class: "first", type: "submit" });
+  const starting = el("button", { type: "submit", class: "first" }, START);
   let asked = 0;
 
   function values() {
@@ -104,6 +104,7 @@ export async function show(root, params, { signal, navigate, title, announce }) 
 
   async function begin() {
     starting.disabled = true;
+    starting.textContent = "Starting";
     try {
       if (!(await check())) {
         const wrong = formNode.querySelectorAll("[aria-invalid=true]");
@@ -118,6 +119,7 @@ export async function show(root, params, { signal, navigate, title, announce }) 
       if (!signal.aborted) trouble.replaceChildren(failure(error));
     } finally {
       starting.disabled = false;
+      starting.textContent = START;
     }
   }
 
@@ -129,17 +131,22 @@ export async function show(root, params, { signal, navigate, title, announce }) 
       go(job.name);
       return;
     }
-    trouble.replaceChildren(el("p", { role: "status" }, "The run has begun: candles are fetched, the computer is measured."));
+    const say = (stage) => trouble.replaceChildren(el("p", { class: "starting" }, el("span", { class: "wheel", "aria-hidden": "true" }),
+      stage ? `Stage ${stage.number}, ${stage.name}.` : "The run begins.",
+      stage?.name === "hardware" ? " How fast this computer is gets measured once, in some 20 seconds." : ""));
+    say(job.stage);
     const listening = new AbortController();
     signal.addEventListener("abort", () => listening.abort());
     await new Promise((done) => {
-      const timer = setTimeout(done, PATIENCE_MS);
+      signal.addEventListener("abort", done);
       stream({}, { job(told) {
         if (told.job !== job.job) return;
         if (told.name) go(told.name);
         else if (told.error) trouble.replaceChildren(failure(told.error));
-        else return;
-        clearTimeout(timer);
+        else {
+          say(told.stage);
+          return;
+        }
         done();
       } }, { signal: listening.signal });
     });
@@ -158,7 +165,6 @@ export async function show(root, params, { signal, navigate, title, announce }) 
   el("div", { class: "stack summary" },
     card("What will run", [trouble, el("div", { class: "row" }, starting, el("span", { class: "muted" }, "It can be stopped and resumed.")),
       el("p", { class: "muted" }, "The same run in a terminal: save this and call ", el("code", null, "barwise run FILE"), "."), resolved])));
-  starting.onclick = null;
 
   root.replaceChildren(heading("New run"), formNode);
   markets.onChange = checkSoon;

@@ -3,6 +3,7 @@
 import { get, runPath } from "../api.js";
 import { button, count, counted, el, empty, heading, market, money, spinner, stateBadge, stylesheet, when } from "../ui.js";
 import { candleChart } from "./run_chart.js";
+import { unified } from "./run_document.js";
 import { equity } from "./run_equity.js";
 import { headline } from "./run_headline.js";
 import { statistics } from "./run_statistics.js";
@@ -16,21 +17,24 @@ export async function show(root, params, context) {
   const { name } = params;
   const { signal } = context;
   const style = stylesheet("views/run.css");
-  const findings = await get(runPath(name), {}, { signal });
+  const findings = unified(await get(runPath(name), {}, { signal }));
   await style;
   if (signal.aborted) return;
+  if (findings.kind === "multi") {
+    context.navigate(`#/market/${encodeURIComponent(name)}`);
+    return;
+  }
   const { symbol = name, timeframe = "" } = findings.market ?? {};
   context.title(`${symbol} ${timeframe}`.trim());
   const page = el("div", { class: "run-view" }, title(findings, name));
   root.replaceChildren(page);
   if (findings.state === "running" || !findings.comparison) {
-    page.append(unfinished(findings, name));
-    if (!findings.parts?.length) return;
+    page.append(instead(findings, name));
   }
   if (findings.comparison) page.append(headline(findings, name));
   const notes = findings.notes ?? [];
   if (notes.length) page.append(noteList(notes));
-  if (findings.parts?.length) detail(page, findings, name, context);
+  if (findings.comparison && findings.parts?.length) detail(page, findings, name, context);
   context.announce(`Run ${name} is shown.`);
 }
 
@@ -49,14 +53,20 @@ function title(findings, name) {
   );
 }
 
-function unfinished(findings, name) {
-  const words = {
-    running: ["This run is going on", "Watch it live; what it found stands here when it is done."],
-    interrupted: ["This run was interrupted", "Go on with it from its last checkpoint on the live page."],
-    failed: ["This run failed", "The live page has its log and its last words."],
-    stopped: ["This run was stopped", "Go on with it from its last checkpoint on the live page."],
-  }[findings.state] ?? ["Nothing was compared in this run", "It has no baseline to show; its own pages have what it found."];
-  return el("div", { class: "run-unfinished" }, empty(...words), el("p", {}, el("a", { class: "button", href: `#/run/${encodeURIComponent(name)}/live` }, "Open the live page")));
+// What there is instead of the figures, and where to go.
+const INSTEAD = {
+  running: ["This run is going on", "Watch it live; what it found stands here when it is done.", "live"],
+  interrupted: ["This run was interrupted", "The live page goes on with it from its last checkpoint.", "live"],
+  failed: ["This run failed", "The live page has its log and its last words.", "live"],
+  stopped: ["This run was stopped", "The live page goes on with it from its last checkpoint.", "live"],
+  optimization: ["This is a search by itself", "Its page has every trial, what was chosen, and what luck alone reaches.", "optimization"],
+  validation: ["This is a validation by itself", "Its page has the verdict and every test.", "validation"],
+};
+
+function instead(findings, name) {
+  const [title, text, view] = INSTEAD[findings.state] ?? INSTEAD[findings.kind] ?? ["Nothing to compare", "This run left no figures.", "live"];
+  const href = `#/run/${encodeURIComponent(name)}/${view}`;
+  return empty(title, text, " ", el("a", { href }, `Open the ${view} page`), ".");
 }
 
 function noteList(notes) {

@@ -3,7 +3,7 @@
 
 import { get, runPath } from "../api.js";
 import { draw, toMs } from "../charts.js";
-import { button, count, counted, debounce, el, failure, price, when, words } from "../ui.js";
+import { button, count, counted, debounce, el, failure, number, price, when, words } from "../ui.js";
 import { layoutOf, shownLines, tracesOf } from "./run_layers.js";
 import { labelOf, sameTrade } from "./run_words.js";
 
@@ -142,7 +142,7 @@ export function candleChart(node, run, signal, pick) {
     layout = layoutOf(data, lines, run, { view, small, chosen, revision: drawings });
     const prices = yRanges();
     if (prices) layout.yaxis.range = prices;
-    await draw(picture, tracesOf(data, lines, { view, chosen }), layout, {
+    await draw(picture, tracesOf(data, lines, { view, small, chosen }), layout, {
       signal, modebar: false, onZoom: (range) => moved(range ?? whole), onClick: clicked,
     });
     if (signal.aborted) return;
@@ -171,14 +171,13 @@ export function candleChart(node, run, signal, pick) {
     const at = time ?? view[1];
     while (i > 0 && candles.time[i] > at) i -= 1;
     if (i < 0) return;
-    const value = (name, number) => el("span", {}, el("b", {}, name), ` ${price(number)} `);
-    const up = candles.close[i] >= candles.open[i];
+    const tone = candles.close[i] >= candles.open[i] ? "gain" : "loss";
+    const value = (name, text, kind = null) => el("span", {}, `${name} `, el("b", { class: kind }, text));
+    const lines = Object.entries(candles.lines).filter(([, line]) => line[i] !== null);
     readout.replaceChildren(
-      el("span", { class: "at" }, `${when(candles.time[i])} `),
-      el("span", { class: up ? "gain" : "loss" }, value("O", candles.open[i]), value("H", candles.high[i]), value("L", candles.low[i]), value("C", candles.close[i])),
-      ...Object.entries(candles.lines ?? {})
-        .filter(([, line]) => line[i] !== null && line[i] !== undefined)
-        .map(([name, line]) => value(words(name), Number(line[i].toPrecision(6)))),
+      el("span", {}, when(candles.time[i])),
+      ...["open", "high", "low", "close"].map((name) => value(name.charAt(0).toUpperCase(), price(candles[name][i]), tone)),
+      ...lines.map(([name, line]) => value(words(name), name === "rsi" ? number(line[i], 1) : price(Number(line[i].toPrecision(6))))),
     );
   }
 

@@ -53,9 +53,9 @@ function verdictCard(findings, name) {
 
 function steps(findings, name, wouldChange) {
   const found = wouldChange.map((text) => el("li", {}, sentence(text)));
-  const unclear = Object.values(findings.band ?? {}).some((band) => band?.ambiguous_trades > 0);
+  const unclear = Object.values(findings.band ?? {}).some((band) => band && band.worst !== band.best);
   if (unclear) {
-    found.push(el("li", {}, "Some trades hang on the order inside a bar: give finer candles (", el("code", {}, "--detail"), ") to know instead of assume."));
+    found.push(el("li", {}, "The net result hangs on the order inside some bars: give finer candles (", el("code", {}, "--detail"), ") to know it."));
   }
   if (findings.optimization && !findings.walk_forward) {
     found.push(el("li", {}, "The optimized figures are the best of many tries. Validate them before you believe them."));

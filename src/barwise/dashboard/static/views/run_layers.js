@@ -6,6 +6,12 @@ import { EXITS, sameTrade, TIERS } from "./run_words.js";
 const TIME = "%{x|%Y-%m-%d %H:%M} UTC";
 const MOST_LEVELS = 40; // trades in the window, before stops and targets would only be noise
 const MOST_ORDERS = 12;
+// Parts of the height: a pane of its own line, volume, and what lies between.
+const PANE = 0.12;
+const VOLUME = 0.09;
+const GAP = 0.02;
+const MOST_PANES = 2;
+const RIGHT = { fixedrange: true, side: "right", automargin: false };
 const LINES = [
   { color: "@short", width: 1.1 }, { color: "@long", width: 1.1 }, { color: "@muted", width: 1.3, dash: "dash" },
   { color: "@tier-2", width: 1, dash: "dot" }, { color: "@target", width: 1, dash: "dashdot" },
@@ -39,32 +45,34 @@ export function shownLines(candles) {
 
 // Panes from top to bottom: prices, volume, one for each line that has a scale of its own.
 export function layoutOf(data, lines, run, { view, small, chosen, revision }) {
-  const panes = Math.min(lines.below.length, 2);
-  const height = panes ? 0.15 : 0;
-  const foot = panes * (height + 0.02);
+  const panes = lines.below.slice(0, small ? 1 : MOST_PANES);
+  const foot = panes.length * (PANE + GAP);
   const layout = {
     hovermode: "closest",
     dragmode: "pan",
+    margin: { l: 8, r: 56, t: 8, b: 28 },
     uirevision: "same", // what the legend hides stays hidden; where the axes stand is told anew each time
     showlegend: !small,
     legend: { orientation: "h", x: 0, y: 1.01, yanchor: "bottom", font: { size: 11 } },
     xaxis: {
-      type: "date", range: view.slice(), uirevision: revision, rangeslider: { visible: false }, anchor: panes ? `y${panes + 3}` : "y2",
-      showspikes: true, spikemode: "across", spikesnap: "cursor", spikethickness: 1, spikecolor: "@muted", spikedash: "dot",
-      hoverformat: "%Y-%m-%d %H:%M UTC",
+      type: "date", range: view.slice(), uirevision: revision, rangeslider: { visible: false },
+      anchor: panes.length ? `y${panes.length + 3}` : "y2", showspikes: true, spikemode: "across", spikesnap: "cursor",
+      spikethickness: 1, spikecolor: "@muted", spikedash: "dot", hoverformat: "%Y-%m-%d %H:%M UTC",
+      tickangle: 0, ...(small && { nticks: 4 }),
     },
-    yaxis: { uirevision: revision, domain: [foot + 0.13, 1], fixedrange: true, side: "right", tickformat: ",", nticks: 7 },
-    yaxis2: { domain: [foot, foot + 0.11], fixedrange: true, side: "right", showticklabels: false, showgrid: false, zeroline: false },
+    yaxis: { ...RIGHT, uirevision: revision, domain: [foot + VOLUME + GAP, 1], tickformat: ",", nticks: 8 },
+    yaxis2: { ...RIGHT, domain: [foot, foot + VOLUME], showticklabels: false, ticks: "", showgrid: false, zeroline: false },
     shapes: [],
+    annotations: [paneName("volume", foot + VOLUME)],
   };
-  lines.below.slice(0, panes).forEach(([name], i) => {
-    const bottom = foot - (i + 1) * (height + 0.02);
+  panes.forEach(([name], i) => {
+    const bottom = foot - (i + 1) * (PANE + GAP);
     const isRsi = name.includes("rsi");
     layout[`yaxis${i + 4}`] = {
-      domain: [Math.max(bottom, 0), Math.max(bottom, 0) + height], fixedrange: true, side: "right", nticks: 3,
-      ...(isRsi ? { range: [0, 100], tickvals: [30, 50, 70] } : {}),
+      ...RIGHT, domain: [Math.max(bottom, 0), bottom + PANE], nticks: 3, ...(isRsi ? { range: [0, 100], tickvals: [30, 70] } : {}),
     };
-    if (isRsi) layout.shapes.push(...thresholds((run.parameters?.[run.part] ?? run.parameters?.optimized), `y${i + 4}`));
+    layout.annotations.push(paneName(words(name), bottom + PANE));
+    if (isRsi) layout.shapes.push(...thresholds(run.parameters?.[run.part], `y${i + 4}`));
   });
   const told = data.overlays.trades.find((trade) => sameTrade(trade, chosen));
   if (told) {
@@ -76,6 +84,12 @@ export function layoutOf(data, lines, run, { view, small, chosen, revision }) {
   return layout;
 }
 
+function paneName(text, top) {
+  return {
+    text, xref: "paper", x: 0, xanchor: "left", yref: "paper", y: top, yanchor: "top", showarrow: false, font: { size: 11, color: "@muted" },
+  };
+}
+
 function thresholds(parameters, axis) {
   return ["rsi_long_threshold", "rsi_short_threshold"]
     .filter((name) => Number.isFinite(parameters?.[name]))
@@ -85,7 +99,7 @@ function thresholds(parameters, axis) {
     }));
 }
 
-export function tracesOf(data, lines, { view, chosen }) {
+export function tracesOf(data, lines, { view, small, chosen }) {
   const { candles, overlays } = data;
   const visible = overlays.trades.filter((trade) => trade.exit_time >= view[0] && trade.entry_time <= view[1]);
   const levels = visible.length <= MOST_LEVELS ? overlays.trades : overlays.trades.filter((trade) => sameTrade(trade, chosen));
@@ -93,7 +107,7 @@ export function tracesOf(data, lines, { view, chosen }) {
     candleTrace(candles),
     volumeTrace(candles, data.width),
     ...lines.onPrices.map(([name, values], i) => lineTrace(candles, name, values, LINES[i % LINES.length], "y")),
-    ...lines.below.slice(0, 2).flatMap(([name, values], i) => belowTraces(candles, name, values, `y${i + 4}`)),
+    ...lines.below.slice(0, small ? 1 : MOST_PANES).flatMap(([name, values], i) => belowTraces(candles, name, values, `y${i + 4}`)),
     stepTrace("stop", levels, (trade) => before(trade.stops, trade.trailing_from), "@stop", "dash"),
     stepTrace("trailing stop", levels, (trade) => after(trade.stops, trade.trailing_from), "@stop", "solid"),
     stepTrace("target", levels, (trade) => trade.targets, "@target", "dash"),
@@ -132,8 +146,8 @@ function belowTraces(candles, name, values, yaxis) {
   const edge = (key, more) => ({
     ...lineTrace(candles, `${name}_${key}`, range[key], { color: "@muted", width: 0 }, yaxis), showlegend: false, ...more,
   });
-  const band = range && candles.bars_shown > 0 && candles.coarse ? [edge("low", {}), edge("high", { fill: "tonexty", fillcolor: "@band" })] : [];
-  return [...band, lineTrace(candles, name, values, { color: "@ink", width: 1.1 }, yaxis)];
+  const band = range && candles.coarse ? [edge("low", {}), edge("high", { fill: "tonexty", fillcolor: "@band" })] : [];
+  return [...band, { ...lineTrace(candles, name, values, { color: "@ink", width: 1.1 }, yaxis), showlegend: false }];
 }
 
 // A level stands until it is moved; its last point is at the exit.

@@ -21,7 +21,7 @@ const COLUMNS = [
   { key: "exit_price", label: "exit", wide: true, cell: (trade) => price(trade.exit_price) },
   { key: "tiers", label: "tier", wide: true, cell: (trade) => trade.tiers || NOTHING },
   { key: "bars_held", label: "bars", wide: true, cell: (trade) => number(trade.bars_held, 0) },
-  { key: "exit_reason", label: "exit reason", text: true, cell: (trade) => words(trade.exit_reason) },
+  { key: "exit_reason", label: "exit reason", text: true, wide: true, cell: (trade) => words(trade.exit_reason) },
   { key: "fees", label: "fees", wide: true, cell: (trade) => money(trade.fees) },
   { key: "r", label: "R", cell: (trade) => (trade.r === null ? NOTHING : coloured(trade.r, number(trade.r, 2, { signed: true }))) },
   { key: "net_pnl", label: "net", cell: (trade) => result(trade.net_pnl) },

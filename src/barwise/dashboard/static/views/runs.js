@@ -27,8 +27,9 @@ function textOf(run) {
 function firstRun() {
   return empty(
     "No runs yet",
-    "Start one here with ", el("a", { href: "#/new" }, "New run"), ", or in a terminal with ",
-    el("code", null, "barwise run"), ". Without a market it uses made-up candles, takes some seconds and needs no network.",
+    "Start one here, or in a terminal with ", el("code", null, "barwise run"),
+    ". Without a market it takes made-up candles, needs some seconds and no network.",
+    el("span", { class: "row" }, el("a", { class: "button first", href: "#/new" }, "Start the first run")),
   );
 }
 
