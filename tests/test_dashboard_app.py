@@ -16,6 +16,7 @@ import schemathesis
 from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
+from hypothesis.strategies import one_of
 from pydantic import Field
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, status_code_conformance
@@ -36,6 +37,7 @@ from tests.dashboard_server import ENVIRONMENT, served
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance]
 # Streams have no end, and a run that is begun is a process of its own: both have tests of their own.
 NOT_TRIED = {("GET", "/live"), ("POST", "/runs"), ("POST", "/runs/<name>/resume")}
+TRIED = [each for each in all_endpoints() if (each.method, each.path) not in NOT_TRIED]
 # What exists in the home folder of these tests.
 REAL = {
     "part": "baseline", "trade": 1, "exchange": "SAMPLE", "symbol": "SAMPLE-BTC", "timeframe": "1H",
@@ -459,20 +461,22 @@ class TestDescription:
         assert guarded["security"] == [{"token": []}, {"cookie": [], "page": []}]
         assert free["requestBody"]["content"]["application/json"]["schema"]["required"] == ["name"]
 
-    @pytest.mark.parametrize("endpoint", all_endpoints(), ids=lambda each: f"{each.method} {each.path}")
+    @pytest.mark.parametrize("endpoint", TRIED, ids=lambda each: f"{each.method} {each.path}")
     def test_everything_answers_as_described(self, endpoint: Endpoint, finished_home: Path) -> None:
-        if (endpoint.method, endpoint.path) in NOT_TRIED:
-            pytest.skip("has tests of its own")
         app = create_app(DashboardConfig(finished_home))
         csrf = {"X-Barwise-CSRF": app.extensions[EXTENSION].csrf}
         described = described_by(app)
         path = PREFIX + endpoint.path.replace("<int:", "<").replace("<", "{").replace(">", "}")
         responses = described["paths"][path][endpoint.method.lower()]["responses"]
         operation = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", app)[path][endpoint.method]
+        allowed, wrong = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
+        cases = operation.as_strategy(generation_mode=allowed)
+        if endpoint.query is not None or endpoint.body is not None:
+            cases = one_of(cases, operation.as_strategy(generation_mode=wrong))
         real = {**REAL, "name": next((finished_home / "data" / "results").glob("*.html")).stem}
         statuses = set()
 
-        @given(case=operation.as_strategy())
+        @given(case=cases)
         @settings(
             max_examples=12, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
         )
@@ -509,6 +513,13 @@ class TestDescription:
             asked += 1
         assert asked >= 8
         app.extensions[EXTENSION].close()
+
+
+class TestDocumentation:
+    def test_the_page_lists_every_path_of_the_api_and_no_other(self) -> None:
+        text = (REPOSITORY / "docs" / "dashboard.md").read_text(encoding="utf-8")
+        listed = re.findall(r"^\| (GET|POST) \| `([^`]+)` \|", text, re.MULTILINE)
+        assert sorted(listed) == sorted((endpoint.method, endpoint.path) for endpoint in all_endpoints())
 
 
 class TestCommand:

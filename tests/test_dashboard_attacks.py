@@ -7,6 +7,7 @@ import re
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -122,6 +123,14 @@ class TestPaths:
         client = app.test_client()
         for path in ("/api/v1/runs", *paths_with("run-leak-1h-00000000"), *paths_with("run-away-1h-00000000")):
             assert SECRET.encode() not in client.get(path).data, path
+
+    def test_a_key_that_got_into_a_file_is_taken_out_of_the_answer(
+        self, app: Flask, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("BINANCE_API_SECRET", 'sword"fish&chips')
+        with app.app_context():
+            answer = json_response({"note": 'it was sword"fish&chips!', "n": 1})
+        assert answer.get_json() == {"note": "it was ***!", "n": 1}
 
     def test_the_file_of_keys_is_in_no_answer(self, house: Path, app: Flask) -> None:
         client = app.test_client()
@@ -446,6 +455,23 @@ class TestSize:
 
 
 class TestManyStreams:
+    def test_a_stream_that_was_left_makes_room(self, tmp_path: Path) -> None:
+        with served(tmp_path) as running:
+
+            def status() -> int:
+                with closing(running.stream()) as stream:
+                    return stream.status
+
+            # Who asks for the head of a stream only takes no place.
+            assert {running.ask("/api/v1/live", "HEAD").status for _ in range(150)} == {200}
+            streams = [running.stream() for _ in range(100)]
+            assert {each.status for each in streams} == {200}
+            assert status() == 503
+            for each in streams:
+                each.close()
+            patience = threading.Event()
+            assert any(status() == 200 or patience.wait(0.1) for _ in range(200))
+
     def test_streams_beyond_the_limit_are_refused_and_the_others_are_answered(self, tmp_path: Path) -> None:
         with served(tmp_path) as server:
             server.ask("/static/plotly.min.js")

@@ -11,6 +11,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -64,6 +65,10 @@ def numbers(messages: list[Message]) -> list[int]:
     return [message.number for message in messages if message.number is not None]
 
 
+def lines(messages: list[Message]) -> list[dict[str, Any]]:
+    return [json.loads(message.data) for message in messages if message.event == "line"]
+
+
 def silence(listener: Listener, seconds: float = 0.6) -> list[Message]:
     """What is told although nothing happens; the look around when watching begins counts as nothing."""
     found: list[Message] = []
@@ -96,17 +101,17 @@ class TestLines:
         for thread in threads:
             thread.join()
         assert len(heard) == 19
-        for after, lines in heard.items():
-            assert lines == list(range(after + 1, count))
+        for after, found in heard.items():
+            assert found == list(range(after + 1, count))
 
     def test_the_text_of_a_line_is_that_of_the_file(self, live: Live, tmp_path: Path) -> None:
         with trail(tmp_path) as writer:
             writer.say("run_begun", market="<script>alert('é')</script>\u2028\r\n")
             with live.listen(RUN) as listener:
                 messages = told(listener, numbers)
-        lines = [message.data for message in messages if message.event == "line"]
-        assert lines == trail_of(tmp_path, RUN).read_text(encoding="utf-8").split("\n")[:-1]
-        assert json.loads(lines[0])["market"] == "<script>alert('é')</script>\u2028\r\n"
+        texts = [message.data for message in messages if message.event == "line"]
+        assert texts == trail_of(tmp_path, RUN).read_text(encoding="utf-8").split("\n")[:-1]
+        assert lines(messages)[0]["market"] == "<script>alert('é')</script>\u2028\r\n"
 
     def test_half_a_line_waits_for_its_end(self, live: Live, tmp_path: Path) -> None:
         with trail(tmp_path) as writer:
@@ -125,7 +130,7 @@ class TestLines:
             writer.say("stage_begun", stage="7", name="y")
         with live.listen(RUN) as listener:
             messages = told(listener, lambda found: len(numbers(found)) == 3)
-        assert len(json.loads(messages[1].data)["name"]) == 1_000_000
+        assert [len(line.get("name", "")) for line in lines(messages)] == [0, 1_000_000, 1]
 
     def test_what_is_no_line_of_a_trail_is_left_out(self, live: Live, tmp_path: Path) -> None:
         with trail(tmp_path) as writer:
@@ -174,7 +179,7 @@ class TestSlowClients:
             with live.listen(RUN) as listener:
                 messages = told(listener, lambda found: len(numbers(found)) == 7)
         assert numbers(messages) == [0, 300, 301, 302, 303, 304, 305]
-        assert json.loads(messages[1].data)["done"] == 299
+        assert lines(messages)[1]["done"] == 299
 
     def test_those_who_never_read_cost_no_memory(self, live: Live, tmp_path: Path) -> None:
         with trail(tmp_path) as writer:

@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Request, expect, sync_playwright
 
 from barwise.data.candles import Candles
 from barwise.data.store import CandleStore
@@ -27,7 +27,7 @@ from tests.dashboard_server import ENVIRONMENT, Server, served
 pytestmark = pytest.mark.browser
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-WIDE, PHONE = (1440, 1000), (390, 844)
+WIDE, PHONE, HIGH = 1440, 390, 1000
 VIEWS = ("optimization", "validation", "compare", "data", "series", "market")
 PATIENCE_MS = 20_000
 AXE: Any = import_module("axe_playwright_python.sync_playwright").Axe  # has no types
@@ -92,7 +92,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 
 def with_gaps(folder: Path) -> None:
-    """Three months of hours in the store, without the hours 100 to 104 and 500, from a source that calls itself HTML."""
+    """Three months of hours, without the hours 100 to 104 and 500, from a source that calls itself HTML."""
     found = sample_candles(start="2024-01-01", end="2024-04-01")
     kept = np.setdiff1d(np.arange(len(found)), [100, 101, 102, 103, 104, 500])
     columns = {name: getattr(found, name)[kept] for name in ("time", "open", "high", "low", "close", "volume")}
@@ -120,51 +120,57 @@ def browser() -> Iterator[Browser]:
         found.close()
 
 
-Open = Callable[..., Page]
+class Pages:
+    """Opens views, and keeps one page of each: what is only looked at is opened once."""
 
+    def __init__(self, browser: Browser, site: Site) -> None:
+        self._browser, self._site = browser, site
+        self._kept: dict[str, Page] = {}
+        self.complaints: list[str] = []
 
-@pytest.fixture
-def opened(browser: Browser, site: Site) -> Iterator[Open]:
-    """Opens one of the views; at the end nothing may have stood on the console or been asked of another machine."""
-    complaints: list[str] = []
-    contexts = []
-
-    def foreign(route: Route) -> None:
-        if urlsplit(route.request.url).hostname in ("127.0.0.1", None):
-            route.fallback()
-        else:
-            complaints.append(f"asked for {route.request.url}")
-            route.abort()
-
-    def show(place: str, size: tuple[int, int] = WIDE, *, dark: bool = True) -> Page:
-        context = browser.new_context(
-            viewport={"width": size[0], "height": size[1]}, color_scheme="dark" if dark else "light"
-        )
-        contexts.append(context)
-        context.route("**/*", foreign)
-        page = context.new_page()
+    def opened(self, place: str) -> Page:
+        """A page of its own; nothing may stand on the console or be asked of another machine."""
+        page = self._browser.new_page(viewport={"width": WIDE, "height": HIGH}, color_scheme="dark")
         page.set_default_timeout(PATIENCE_MS)
-        page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(site.url(place))
+        page.on("console", lambda message: self.complaints.append(f"{place}: {message.type}: {message.text}"))
+        page.on("pageerror", lambda error: self.complaints.append(f"{place}: {error}"))
+        page.on("request", self._asked)
+        page.goto(self._site.url(place))
         page.wait_for_selector("main .view h1")
         return page
 
-    yield show
-    for context in contexts:
-        context.close()
-    assert complaints == []
+    def kept(self, view: str) -> Page:
+        """A view with all its charts drawn, 1,440 wide and dark."""
+        if view not in self._kept:
+            self._kept[view] = self.opened(self._site.place(view))
+            draw_everything(self._kept[view])
+        return self._kept[view]
+
+    def _asked(self, request: Request) -> None:
+        if urlsplit(request.url).hostname not in ("127.0.0.1", None):
+            self.complaints.append(f"asked for {request.url}")
+
+
+@pytest.fixture(scope="module")
+def pages(browser: Browser, site: Site) -> Pages:
+    return Pages(browser, site)
+
+
+@pytest.fixture(autouse=True)
+def _no_complaints(pages: Pages) -> Iterator[None]:
+    pages.complaints.clear()
+    yield
+    assert pages.complaints == []
 
 
 def draw_everything(page: Page) -> None:
     """Walk down the page until every chart on it is drawn: charts wait until they come near."""
     places = page.locator("main .plot:visible")
-    for at in range(places.count()):
+    for at in range(0, places.count(), 4):
         places.nth(at).scroll_into_view_if_needed()
-    page.wait_for_function(
-        "[...document.querySelectorAll('main .plot')].filter((plot) => plot.checkVisibility())"
-        ".every((plot) => plot.querySelector('.main-svg'))"
-    )
+    if places.count():
+        places.last.scroll_into_view_if_needed()
+    expect(page.locator("main .plot:visible:not(:has(.main-svg))")).to_have_count(0, timeout=PATIENCE_MS)
 
 
 def row_of(table: Locator, name: str) -> list[str]:
@@ -191,44 +197,45 @@ def percent(value: float, *, signed: bool = False) -> str:
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_a_view_draws_all_its_charts_and_says_nothing_on_the_console(opened: Open, site: Site, view: str) -> None:
-    page = opened(site.place(view))
-    draw_everything(page)
+def test_a_view_draws_all_its_charts_and_says_nothing_on_the_console(pages: Pages, view: str) -> None:
+    page = pages.kept(view)
     charts = {"optimization": 10, "validation": 12, "compare": 1, "data": 0, "series": 2, "market": 5}[view]
     assert page.locator("main .plot .main-svg").count() >= charts
-    assert (
-        "n/a" in page.locator("main").inner_text() or view != "optimization"
-    )  # a step that cannot be made has no value
-    assert "undefined" not in page.locator("main").inner_text()
-    assert "NaN" not in page.locator("main").inner_text()
-
-
-@pytest.mark.parametrize("dark", [True, False], ids=["dark", "light"])
-@pytest.mark.parametrize("view", VIEWS)
-def test_a_view_has_no_serious_finding_of_axe(opened: Open, site: Site, view: str, dark: bool) -> None:
-    page = opened(site.place(view), dark=dark)
-    found = AXE().run(page).response["violations"]
-    serious = [
-        (one["id"], [node["html"][:120] for node in one["nodes"][:3]])
-        for one in found
-        if one["impact"] in ("serious", "critical")
-    ]
-    assert serious == []
+    text = page.locator("main").inner_text()
+    assert "undefined" not in text
+    assert "NaN" not in text
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_a_view_fits_a_phone(opened: Open, site: Site, view: str) -> None:
-    page = opened(site.place(view), PHONE)
-    draw_everything(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+def test_a_view_has_no_serious_finding_of_axe_in_either_theme(pages: Pages, view: str) -> None:
+    page = pages.kept(view)
+    for options in (None, {"runOnly": ["color-contrast"]}):  # only colours change with the theme
+        found = AXE().run(page, options=options).response["violations"]
+        assert [
+            (one["id"], [node["html"][:120] for node in one["nodes"][:3]])
+            for one in found
+            if one["impact"] in ("serious", "critical")
+        ] == []
+        page.keyboard.press("t")
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_view_fits_a_phone(pages: Pages, view: str) -> None:
+    page = pages.kept(view)
+    page.set_viewport_size({"width": PHONE, "height": HIGH})
+    try:
+        page.wait_for_timeout(100)
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE
+    finally:
+        page.set_viewport_size({"width": WIDE, "height": HIGH})
 
 
 # -- The search --------------------------------------------------------------------------------------------------------
 
 
-def test_the_search_shows_the_figures_of_its_document(opened: Open, site: Site) -> None:
+def test_the_search_shows_the_figures_of_its_document(pages: Pages, site: Site) -> None:
     document = site.api(f"/runs/{site.home.btc}/optimization")
-    page = opened(site.place("optimization"))
+    page = pages.kept("optimization")
     figures = page.locator("dl.figures").first.inner_text()
     assert number(document["stages"][-1]["best_value"]) in figures
     assert number(document["luck_line"]) in figures
@@ -243,10 +250,9 @@ def test_the_search_shows_the_figures_of_its_document(opened: Open, site: Site) 
     assert runs.locator("tbody tr").count() == len(document["ledger"]["runs"])
 
 
-def test_the_history_has_one_mark_per_trial_with_a_value(opened: Open, site: Site) -> None:
+def test_the_history_has_one_mark_per_trial_with_a_value(pages: Pages, site: Site) -> None:
     course = site.api(f"/runs/{site.home.btc}/optimization")["history"]
-    page = opened(site.place("optimization"))
-    draw_everything(page)
+    page = pages.kept("optimization")
     marks = page.evaluate(
         "document.querySelector('main .plot').data.filter((trace) => trace.mode === 'markers')"
         ".reduce((sum, trace) => sum + trace.x.length, 0)"
@@ -254,21 +260,23 @@ def test_the_history_has_one_mark_per_trial_with_a_value(opened: Open, site: Sit
     assert marks == len(course["trial"])
 
 
-def test_the_toggle_shows_the_parameters_that_were_kept_too(opened: Open, site: Site) -> None:
+def test_the_toggle_shows_the_parameters_that_were_kept_too(pages: Pages, site: Site) -> None:
     parameters = site.api(f"/runs/{site.home.btc}/optimization")["parameters"]
     changed = [one for one in parameters if one["changed"]]
     assert 0 < len(changed) < len(parameters)
-    page = opened(site.place("optimization"))
+    page = pages.kept("optimization")
     table = sheet(page, "parameters changed")
     assert table.locator("tbody tr").count() == len(changed)
-    page.get_by_label("Only what the search changed").uncheck()
+    toggle = page.get_by_label("Only what the search changed")
+    toggle.uncheck()
     assert table.locator("tbody tr").count() == len(parameters)
+    toggle.check()
+    assert table.locator("tbody tr").count() == len(changed)
 
 
-def test_clicking_an_axis_keeps_the_trials_that_pass_there(opened: Open, site: Site) -> None:
+def test_clicking_an_axis_keeps_the_trials_that_pass_there(pages: Pages, site: Site) -> None:
     parallel = site.api(f"/runs/{site.home.btc}/optimization")["parallel"][0]
-    page = opened(site.place("optimization"))
-    draw_everything(page)
+    page = pages.kept("optimization")
     chart = page.locator("figure.chart").filter(has_text="Each axis goes from")
     plot = chart.locator(".plot").first
     axis = parallel["axes"][0]
@@ -283,8 +291,8 @@ def test_clicking_an_axis_keeps_the_trials_that_pass_there(opened: Open, site: S
     expect(chart.locator("h3").first).to_contain_text("Where the best of")
 
 
-def test_stages_are_chosen_with_the_arrow_keys(opened: Open, site: Site) -> None:
-    page = opened(site.place("optimization"))
+def test_stages_are_chosen_with_the_arrow_keys(pages: Pages, site: Site) -> None:
+    page = pages.opened(site.place("optimization"))
     page.get_by_role("tab", name="Stage 7.1").focus()
     page.keyboard.press("ArrowRight")
     expect(page.get_by_role("tab", name="Stage 7.2")).to_have_attribute("aria-selected", "true")
@@ -294,9 +302,9 @@ def test_stages_are_chosen_with_the_arrow_keys(opened: Open, site: Site) -> None
 # -- The verdict -------------------------------------------------------------------------------------------------------
 
 
-def test_the_verdict_shows_its_word_its_reasons_and_every_test(opened: Open, site: Site) -> None:
+def test_the_verdict_shows_its_word_its_reasons_and_every_test(pages: Pages, site: Site) -> None:
     document = site.api(f"/runs/{site.home.btc}/validation")
-    page = opened(site.place("validation"))
+    page = pages.kept("validation")
     card = page.locator(".verdict-card").inner_text()
     assert document["verdict"] in card
     for text in (*document["reasons"], *document["would_change"], document["error_rate"]):
@@ -312,10 +320,9 @@ def test_the_verdict_shows_its_word_its_reasons_and_every_test(opened: Open, sit
             assert shown == number(test["value"])
 
 
-def test_the_null_distribution_holds_every_shuffled_market_and_marks_this_one(opened: Open, site: Site) -> None:
+def test_the_null_distribution_holds_every_shuffled_market_and_marks_this_one(pages: Pages, site: Site) -> None:
     test = site.api(f"/runs/{site.home.btc}/validation")["permutation"]
-    page = opened(site.place("validation"))
-    draw_everything(page)
+    page = pages.kept("validation")
     chart = page.locator("figure.chart").filter(has_text="shuffled market")
     expect(chart.locator("h3")).to_contain_text(f"p = {test['p_value']:.3f}")
     drawn = chart.locator(".plot").evaluate(
@@ -329,10 +336,9 @@ def test_the_null_distribution_holds_every_shuffled_market_and_marks_this_one(op
     assert drawn["line"] == test["real"]
 
 
-def test_the_splits_of_the_overfitting_histogram_are_all_there(opened: Open, site: Site) -> None:
+def test_the_splits_of_the_overfitting_histogram_are_all_there(pages: Pages, site: Site) -> None:
     document = site.api(f"/runs/{site.home.btc}/validation")
-    page = opened(site.place("validation"))
-    draw_everything(page)
+    page = pages.kept("validation")
     chart = page.locator("figure.chart").filter(has_text="of the splits").first
     below, above = chart.locator(".plot").evaluate(
         "(plot) => plot.data.map((trace) => trace.y.reduce((a, b) => a + b))"
@@ -341,9 +347,9 @@ def test_the_splits_of_the_overfitting_histogram_are_all_there(opened: Open, sit
     assert below / (below + above) == pytest.approx(document["selection"]["pbo"])
 
 
-def test_windows_stand_in_the_table_as_in_the_document(opened: Open, site: Site) -> None:
+def test_windows_stand_in_the_table_as_in_the_document(pages: Pages, site: Site) -> None:
     walked = site.api(f"/runs/{site.home.btc}/validation")["walk_forward"]
-    page = opened(site.place("validation"))
+    page = pages.kept("validation")
     page.get_by_text("All windows as a table").click()
     table = sheet(page, "^The windows")
     for window in walked["windows"]:
@@ -356,9 +362,9 @@ def test_windows_stand_in_the_table_as_in_the_document(opened: Open, site: Site)
 # -- Side by side ------------------------------------------------------------------------------------------------------
 
 
-def test_the_best_of_each_figure_is_marked(opened: Open, site: Site) -> None:
+def test_the_best_of_each_figure_is_marked(pages: Pages, site: Site) -> None:
     found = site.api(f"/compare?runs={site.home.btc},{site.home.eth}")
-    page = opened(site.place("compare"))
+    page = pages.kept("compare")
     figures = sheet(page, "marks the best")
     assert found["warnings"]
     for warning in found["warnings"]:
@@ -371,20 +377,21 @@ def test_the_best_of_each_figure_is_marked(opened: Open, site: Site) -> None:
                 [] if metric["best"] is None else [metric["best"]]
             )
             if metric["unit"] == "ratio":
-                assert [re.sub(r"^★\s*(best: )?", "", text) for text in cells] == [number(v) for v in metric["values"]]
+                assert [text.removeprefix("★ ") for text in cells] == [number(v) for v in metric["values"]]
 
 
-def test_only_differences_can_be_shown(opened: Open, site: Site) -> None:
+def test_only_differences_can_be_shown(pages: Pages, site: Site) -> None:
     parameters = site.api(f"/compare?runs={site.home.btc},{site.home.eth}")["parameters"]
-    page = opened(site.place("compare"))
+    page = pages.kept("compare")
     table = sheet(page, "parameters differ")
     assert table.locator("tbody tr").count() == sum(one["differs"] for one in parameters)
     page.get_by_label("Only differences").uncheck()
     assert table.locator("tbody tr").count() == len(parameters)
+    page.get_by_label("Only differences").check()
 
 
-def test_runs_are_left_out_and_added_again(opened: Open, site: Site) -> None:
-    page = opened(site.place("compare"))
+def test_runs_are_left_out_and_added_again(pages: Pages, site: Site) -> None:
+    page = pages.opened(site.place("compare"))
     page.get_by_role("button", name=f"Leave out {site.home.eth}").click()
     expect(page.get_by_text("Choose two or more runs")).to_be_visible()
     page.get_by_label("Add a run").select_option(site.home.eth)
@@ -395,16 +402,16 @@ def test_runs_are_left_out_and_added_again(opened: Open, site: Site) -> None:
 # -- Stored candles ----------------------------------------------------------------------------------------------------
 
 
-def test_the_store_lists_bars_and_gaps(opened: Open, site: Site) -> None:
+def test_the_store_lists_bars_and_gaps(pages: Pages, site: Site) -> None:
     [stored] = site.api("/data")["markets"]
     assert (stored["gaps"], stored["missing"]) == (2, 6)
-    cells = row_of(sheet(opened(site.place("data")), "^Stored candles"), "BTC/USDT")
+    cells = row_of(sheet(pages.kept("data"), "^Stored candles"), "BTC/USDT")
     assert cells[2] == f"{stored['bars']:,}"
     assert cells[5:7] == ["2", "6"]
 
 
-def test_a_closer_look_fetches_finer_candles(opened: Open, site: Site) -> None:
-    page = opened(site.place("series"))
+def test_a_closer_look_fetches_finer_candles(pages: Pages, site: Site) -> None:
+    page = pages.opened(site.place("series"))
     plot = page.locator(".plot.tall")
     expect(plot).to_have_attribute("data-timeframe", re.compile(".+"))
     coarse = plot.get_attribute("data-timeframe")
@@ -415,10 +422,10 @@ def test_a_closer_look_fetches_finer_candles(opened: Open, site: Site) -> None:
     expect(plot).to_have_attribute("data-candles", str(7 * 24))
 
 
-def test_a_gap_is_shown_in_the_candles_when_it_is_chosen(opened: Open, site: Site) -> None:
+def test_a_gap_is_shown_in_the_candles_when_it_is_chosen(pages: Pages, site: Site) -> None:
     [gap, _] = site.api("/data/BINANCE/BTC%252FUSDT/1H")["gaps"]["places"]
     assert gap["bars"] == 5
-    page = opened(site.place("series"))
+    page = pages.opened(site.place("series"))
     page.get_by_text("All 2 gaps as a table").click()
     row = sheet(page, "^Gaps").locator("tbody tr").first
     row.focus()
@@ -431,10 +438,10 @@ def test_a_gap_is_shown_in_the_candles_when_it_is_chosen(opened: Open, site: Sit
     assert first < gap["start_ms"] < gap["end_ms"] < last
 
 
-def test_the_audit_tells_what_it_found(opened: Open, site: Site) -> None:
+def test_the_audit_tells_what_it_found(pages: Pages, site: Site) -> None:
     findings = site.api("/data/BINANCE/BTC%252FUSDT/1H")["audit"]["findings"]
     assert findings
-    table = sheet(opened(site.place("series")), "What the audit found")
+    table = sheet(pages.kept("series"), "What the audit found")
     for finding in findings:
         expect(table).to_contain_text(finding["message"])
 
@@ -442,9 +449,9 @@ def test_the_audit_tells_what_it_found(opened: Open, site: Site) -> None:
 # -- Many markets ------------------------------------------------------------------------------------------------------
 
 
-def test_each_market_stands_in_the_table_with_its_figures(opened: Open, site: Site) -> None:
+def test_each_market_stands_in_the_table_with_its_figures(pages: Pages, site: Site) -> None:
     document = site.api(f"/multi/{site.home.multi}")
-    page = opened(site.place("market"))
+    page = pages.kept("market")
     table = page.get_by_role("region", name=re.compile("^Markets;")).locator("table")
     for at, market in enumerate(document["markets"]):
         row = table.locator("tbody tr").nth(at)
@@ -455,17 +462,16 @@ def test_each_market_stands_in_the_table_with_its_figures(opened: Open, site: Si
         assert row.locator("a").first.get_attribute("href") == f"#/run/{market['run']}"
 
 
-def test_the_curve_of_equal_parts_ends_where_the_document_says(opened: Open, site: Site) -> None:
+def test_the_curve_of_equal_parts_ends_where_the_document_says(pages: Pages, site: Site) -> None:
     outside = site.api(f"/multi/{site.home.multi}")["portfolios"]["out_of_sample"]
-    page = opened(site.place("market"))
-    draw_everything(page)
+    page = pages.kept("market")
     figure = page.locator("figure.chart").filter(has_text="equal parts that are left alone")
     curve, deepest = figure.locator(".plot").evaluate(
         "(plot) => [plot.data.find((trace) => trace.name === 'out-of-sample').y,"
         " Math.min(...plot.data.find((trace) => trace.name === 'drawdown').y)]"
     )
-    assert curve[-1] == pytest.approx(outside["apart"]["total_return"], abs=0.005)
-    assert -deepest == pytest.approx(outside["apart"]["max_drawdown"], abs=0.005)
+    assert curve[-1] == pytest.approx(outside["apart"]["total_return"])
+    assert -deepest == pytest.approx(outside["apart"]["max_drawdown"])
 
 
 # -- Nothing there -----------------------------------------------------------------------------------------------------

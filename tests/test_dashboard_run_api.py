@@ -29,6 +29,7 @@ from barwise.dashboard.endpoints import PREFIX
 from barwise.dashboard.errors import NotFound
 from barwise.dashboard.memory import Memory, stamp_of
 from barwise.dashboard.results import Results
+from barwise.dashboard.run_tables import read_curves
 from barwise.dashboard.trade_list import Column, Reason
 from barwise.data.files import write_candles
 from barwise.data.synthetic import sample_candles
@@ -247,6 +248,18 @@ class TestEquity:
         held = result.initial_capital * closes / closes[0]
         assert np.array_equal(found["buy_and_hold"].equity, held)
         assert np.array_equal(found["buy_and_hold"].drawdown, drawdown_curve(held, result.initial_capital))
+
+    def test_a_walk_forward_that_begins_with_a_loss_is_below_its_capital_from_the_start(self, tmp_path: Path) -> None:
+        table = tmp_path / "equity.csv"
+        table.write_text(
+            "bar_open (UTC),baseline equity at close (quote),out_of_sample equity at close (quote)\n"
+            "2024-01-01T00:00:00Z,80,\n2024-01-01T01:00:00Z,120,90\n2024-01-01T02:00:00Z,60,75\n",
+            "utf-8",
+        )
+        found = read_curves(table, "1H", 100.0)
+        assert found["baseline"].drawdown.tolist() == [0.0, 0.0, 50.0]
+        assert found["out_of_sample"].drawdown.tolist() == [10.0, 25.0]
+        assert found["out_of_sample"].time.tolist() == [1_704_074_400_000, 1_704_078_000_000]
 
     def test_a_thinned_curve_has_fewer_points_and_every_extreme(self, client: FlaskClient, finished: Finished) -> None:
         [found] = ask(client, f"/runs/{finished.name}/equity", parts="baseline", points=50)["series"]

@@ -286,7 +286,7 @@ class TestRun:
         assert "Installing requirements.txt" in said
 
     def test_without_arguments_it_is_the_main_job(self, made: tuple[Clone, tuple[int, str, str]]) -> None:
-        assert made[0].run()[:2] == (1, "marker 1 run\n")
+        assert made[0].run()[:2] == (2, "marker 1 run --yes\n")
 
     def test_the_second_start_installs_nothing_and_says_nothing(self, made: tuple[Clone, tuple[int, str, str]]) -> None:
         before = made[0].log.stat().st_mtime_ns
@@ -305,7 +305,7 @@ class TestRun:
             text=True,
             check=False,
         )
-        assert answer.stdout == "marker 1 run\n"
+        assert answer.stdout == "marker 1 run --yes\n"
 
     def test_the_script_in_the_environment_runs_from_a_folder_with_a_space(
         self, made: tuple[Clone, tuple[int, str, str]]

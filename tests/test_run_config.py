@@ -419,7 +419,7 @@ class TestCommands:
             "--json",
         )  # fmt: skip
         expected = json.loads(by_hand[1].splitlines()[-1])
-        assert expected["runs"][0]["comparison"]["baseline"]["trades"] > 0
+        assert expected["runs"][0]["comparison"]["baseline"]["figures"]["trades"] > 0
         saved = home / "data" / "results" / f"{expected['name']}.config.toml"
         saved = saved.rename(home / "saved.toml")
         for file in ("run.toml", saved):

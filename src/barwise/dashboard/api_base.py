@@ -6,6 +6,7 @@ it for markup, whatever a symbol or a strategy is called.
 """
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any, Final, TypeVar
@@ -16,9 +17,11 @@ from pydantic import BaseModel, ValidationError
 from barwise.dashboard.endpoints import Endpoint
 from barwise.dashboard.errors import NotFound
 from barwise.errors import ConfigError, did_you_mean
+from barwise.obs import CREDENTIALS
 
 _DEEPEST: Final = 16
 _LONGEST_NAME: Final = 200
+_SHORTEST_SECRET: Final = 8
 _SHOWN: Final = 60  # letters of a wrong value that an answer repeats
 
 M = TypeVar("M", bound=BaseModel)
@@ -44,8 +47,14 @@ def view_of(endpoint: Endpoint) -> Callable[..., Response]:
 
 
 def json_response(content: Any, status: int = 200) -> Response:
-    """The content as JSON; numbers that are not finite become null."""
-    return Response(json_text(content), status=status, content_type="application/json")
+    """The content as JSON; numbers that are not finite become null, and keys of venues are taken out."""
+    text = json_text(content)
+    for name in CREDENTIALS:
+        # What is written to files is redacted there already; this stands behind it. Digits alone may be any number.
+        secret = os.environ.get(name, "")
+        if len(secret) >= _SHORTEST_SECRET and not secret.isdigit():
+            text = text.replace(json_text(secret)[1:-1], "***")
+    return Response(text, status=status, content_type="application/json")
 
 
 def json_text(content: Any) -> str:

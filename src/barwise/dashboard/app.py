@@ -2,7 +2,6 @@
 
 import logging
 import re
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +12,7 @@ from werkzeug.routing import IntegerConverter
 from werkzeug.security import safe_join
 
 from barwise import __version__
-from barwise.dashboard import security
+from barwise.dashboard import api_compare, api_data, api_live, api_run, api_search, security
 from barwise.dashboard.api_base import json_response, view_of
 from barwise.dashboard.config import DashboardConfig
 from barwise.dashboard.endpoints import PREFIX, Endpoint, Endpoints
@@ -27,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 PLOTLY: Final = "barwise-plotly"  # name of the extension that has Plotly's file
 # Every part of the API, in the order of its documentation.
-_PARTS: Final = ("api_run", "api_search", "api_compare", "api_data", "api_live")
+_PARTS: Final = (api_run, api_search, api_compare, api_data, api_live)
 _STATIC: Final = Path(__file__).parent / "static"
 _PAGE: Final = "index.html"
 # What people read where the web library has found something; its own sentences speak of URLs and servers.
@@ -77,14 +76,7 @@ def openapi() -> dict[str, Any]:
 
 def all_endpoints() -> list[Endpoint]:
     """Everything that the API does, in the order of its documentation."""
-    found = list(endpoints.all)
-    for name in _PARTS:
-        try:
-            part = import_module(f"barwise.dashboard.{name}")
-        except ImportError:
-            continue
-        found += part.endpoints.all
-    return found
+    return [*endpoints.all, *(endpoint for part in _PARTS for endpoint in part.endpoints.all)]
 
 
 def create_app(config: DashboardConfig | None = None) -> Flask:

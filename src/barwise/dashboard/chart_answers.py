@@ -60,7 +60,7 @@ def equity_answer(
                 "time": time[kept].tolist(),
                 "equity": numbers(equity[kept]),
                 # From 0, so that there is no -0.0.
-                "drawdown": numbers(drawdown[kept]),
+                "drawdown": numbers(0.0 - drawdown[kept]),
                 "bars": high - low,
             }
         )

@@ -28,6 +28,8 @@ _OTHER_CONNECTIONS: Final = 400
 _LONGEST_HEAD: Final = 32 * 1024
 # Between the size that the app refuses with a sentence of ours and the size that is not even read.
 _BODY_SLACK: Final = 16
+# What is longer goes through a file, which a full disk has no room for. Plotly is shorter.
+_IN_MEMORY: Final = 8 * 1024 * 1024
 # Bytes that wait for a client that does not read, before its stream waits too.
 _MOST_WAITING: Final = 1024 * 1024
 
@@ -64,6 +66,7 @@ def serve(
             max_request_header_size=_LONGEST_HEAD,
             max_request_body_size=config.max_body * _BODY_SLACK,
             outbuf_high_watermark=_MOST_WAITING,
+            outbuf_overflow=_IN_MEMORY,
             ident="",
         )
     except (OSError, ValueError) as error:

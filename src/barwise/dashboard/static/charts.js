@@ -90,10 +90,9 @@ export async function draw(node, traces, layout = {}, options = {}) {
   drawn.set(node, { traces, layout, options });
   node.classList.add("plot");
   if (options.height) node.style.height = `${options.height}px`;
-  if (options.label) {
-    node.setAttribute("role", "img");
-    node.setAttribute("aria-label", options.label);
-  }
+  // A figure, not an image: the buttons of a chart are part of it.
+  node.setAttribute("role", "figure");
+  if (options.label) node.setAttribute("aria-label", options.label);
   await redraw(node);
   if (!isNew || !node.on) return node;
   node.on("plotly_click", (event) => drawn.get(node)?.options.onClick?.(event));

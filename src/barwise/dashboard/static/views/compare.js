@@ -148,7 +148,7 @@ function metrics(found) {
     ...values.map((value, at) => {
       const text = `${SIGNED.has(name) && value > 0 ? "+" : ""}${inUnit(value, unit)}`;
       return at === best
-        ? el("b", { class: "best" }, el("span", { "aria-hidden": "true" }, "★ "), el("span", { class: "unseen" }, "best: "), text)
+        ? el("b", { class: "best" }, el("span", { role: "img", "aria-label": "best" }, "★"), " ", text)
         : text;
     }),
   ]);

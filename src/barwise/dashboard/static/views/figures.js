@@ -133,7 +133,7 @@ export function figure(chart, signal) {
   const plot = el("div", { class: `plot ${chart.size ?? ""}`.trim() });
   whenSeen(plot, signal, async () => {
     try {
-      await draw(plot, chart.traces, chart.layout, { signal, label: chart.title, ...chart.options });
+      await draw(plot, chart.traces, chart.layout, { signal, ...chart.options });
     } catch (error) {
       plot.replaceChildren(el("p", { class: "muted" }, error.message));
     }

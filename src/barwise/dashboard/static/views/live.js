@@ -201,7 +201,8 @@ function drawHead({ badge, numbers, whole }, state) {
     { label: "Time left", value: el("span", { class: "eta" }, left(state)),
       beside: state.step ? `${state.step.name} ${count(state.step.done)} of ${count(state.step.total)}` : "" },
     { label: `Best ${words(state.objective || "value")} so far`, value: best ? number(best.value, 3, { signed: true }) : "n/a",
-      tone: best?.value, beside: best ? `trial ${count(best.at)}${best.stage ? `, stage ${best.stage}` : ""}` : "no trial yet" },
+      tone: best?.value, beside: best ? [best.at !== null && `trial ${count(best.at)}`, `stage ${best.stage}`].filter(Boolean).join(", ")
+        : "no trial yet" },
     { label: "Trials", value: count(state.counts.trial),
       beside: state.counts.trial ? `${count(state.counts.pruned)} pruned` : "" },
     { label: "Windows", value: windowCount(state), beside: state.windows.length
@@ -212,10 +213,9 @@ function drawHead({ badge, numbers, whole }, state) {
 }
 
 function windowCount(state) {
-  const step = state.steps.get("walk-forward");
   if (state.windows.length) return count(state.windows.length);
-  if (!step) return "0";
-  return state.step === null || state.step.name === step.name ? `${count(step.done)} of ${count(step.total)}` : count(step.total);
+  const { step } = state;
+  return step?.name === "walk-forward" ? `${count(step.done)} of ${count(step.total)}` : "n/a";
 }
 
 function elapsed(state) {
@@ -258,14 +258,15 @@ function drawStages({ stages, now }, state) {
 }
 
 // What was or is being counted: one bar each.
-function drawSteps({ steps }, state) {
-  steps.replaceChildren(...[...state.steps.values()].map(({ name, done, total }) => {
-    // The last tick of a step need not come, and a test may end early: what is behind is just finished.
-    const isOver = (!state.step || state.step.name !== name) && !["interrupted", "failed", "stopped"].includes(state.state);
-    return el("div", { class: "step" }, el("span", null, name),
-      progress(isOver ? 1 : total ? done / total : null, name),
-      el("span", { class: "muted" }, isOver ? "finished" : `${count(done)} / ${count(total)}`));
-  }));
+// What is being counted. Only what is so now: the stream tells a page that comes later no ticks that are out of date.
+function drawSteps({ steps }, { step }) {
+  if (!step) {
+    steps.replaceChildren();
+    return;
+  }
+  const { name, done, total } = step;
+  steps.replaceChildren(el("div", { class: "step" }, el("span", null, name), progress(total ? done / total : null, name),
+    el("span", { class: "muted" }, `${count(done)} / ${count(total)}`)));
 }
 
 function drawVerdict({ verdict }, { verdict: told }, name) {
@@ -292,15 +293,16 @@ function frameOf(values, best) {
 
 function drawHistory({ history, historyCard }, state, signal) {
   const { x, y, pruned, marks } = state.history;
-  const bestX = [...state.history.bestX, ...state.ticks.map((tick) => tick.x)];
-  const bestY = [...state.history.bestY, ...state.ticks.map((tick) => tick.y)];
+  const ticks = state.tick ? [state.tick] : [];
+  const bestX = [...state.history.bestX, ...ticks.map((tick) => tick.x)];
+  const bestY = [...state.history.bestY, ...ticks.map((tick) => tick.y)];
   const note = historyCard.querySelector(".note");
   if (!x.length && !bestX.length) {
     note.textContent = state.settled ? "This run has no search." : "Trials show here once the search begins.";
     return;
   }
   note.textContent = state.best
-    ? `The best of ${count(state.counts.trial || state.best.at)} trials so far has ${short(state.best.value)}.`
+    ? `The best of ${count(state.tick ? state.tick.x : state.counts.trial)} trials so far has ${short(state.best.value)}.`
       + `${state.keepEvery > 1 ? ` Every ${count(state.keepEvery)}th trial is drawn.` : ""}` : "";
   const at = (wanted) => x.map((_, i) => i).filter((i) => pruned[i] === wanted);
   const dots = (wanted, label, marker) => ({ type: "scatter", mode: "markers", name: label, marker,
@@ -323,16 +325,15 @@ function drawHistory({ history, historyCard }, state, signal) {
 }
 
 function drawWindows({ windows, windowsCard }, state, signal) {
-  const step = state.steps.get("walk-forward");
+  const step = state.step?.name === "walk-forward" ? state.step : null;
   windowsCard.hidden = !step && !state.windows.length;
   if (windowsCard.hidden) return;
   const all = [...state.windows].sort((a, b) => a.number - b.number);
   const note = windowsCard.querySelector(".note");
   if (!all.length) {
-    const done = state.step?.name === "walk-forward" || state.settled ? step.done : step.total;
-    note.textContent = `${count(done)} of ${count(step.total)} windows are searched.`;
+    note.textContent = `${count(step.done)} of ${count(step.total)} windows are searched.`;
     windows.replaceChildren(el("div", { class: "blocks", "aria-hidden": "true" },
-      Array.from({ length: step.total }, (_, i) => el("i", { class: i < done ? "done" : null }))));
+      Array.from({ length: step.total }, (_, i) => el("i", { class: i < step.done ? "done" : null }))));
     return;
   }
   windows.querySelector(".blocks")?.remove();

@@ -8,6 +8,8 @@ const ENDS = { run_done: "done", interrupted: "interrupted", failed: "failed" };
 // Metrics of which less is better, as the search has them.
 const COSTS = new Set(["max_drawdown", "fees", "slippage", "funding", "volatility", "ambiguous_trades", "losing_trades",
   "turnover_ratio"]);
+// The steps of stage 8, in their order.
+const STEPS = ["search", "walk-forward", "shuffled markets", "selection", "stress", "jitter", "monte carlo"];
 const MOST_POINTS = 2000;
 // Which method takes which kind of line; the others are for other views.
 const TAKEN = { run_begun: "runBegun", run_resumed: "runResumed", configuration: "configuration", data: "data",
@@ -46,12 +48,11 @@ export class LiveState {
     this.reason = "";
     this.current = null;
     this.step = null;
-    this.steps = new Map();
     this.objective = null;
     this.best = null;
     this.counts = { trial: 0, pruned: 0, exit: 0, window: 0 };
     this.history = { x: [], y: [], pruned: [], bestX: [], bestY: [], marks: [] };
-    this.ticks = [];
+    this.tick = null;
     this.told = [];
     this.offset = 0;
     this.stageTrials = null;
@@ -107,14 +108,14 @@ export class LiveState {
     if (!this.plan || this.state !== "running") return null;
     let ms = 0;
     let atLeast = false;
+    const at = this.current?.number === "8" ? STEPS.indexOf(this.step?.name) : -1;
     for (const { number, name, seconds } of this.plan) {
       const stage = this.stages.get(keyOf(number, name));
       if (stage && !["waiting", "running"].includes(stage.state)) continue;
       // Parts of stage 8 have lines of their own in the plan, and are steps of one stage in the trail.
-      const steps = [name, `${name} markets`];
-      const isStep = steps.includes(this.step?.name);
-      if (!isStep && steps.some((known) => this.steps.has(known))) continue;
-      if (isStep) ms += this.eta(now) ?? seconds * 1000;
+      const place = STEPS.findIndex((step) => step.startsWith(name));
+      if (number === "8" && place >= 0 && place < at) continue;
+      if (number === "8" && place >= 0 && place === at) ms += this.eta(now) ?? (seconds ?? 0) * 1000;
       else if (stage?.state === "running") {
         const step = this.eta(now);
         const planned = typeof seconds === "number" ? Math.max(seconds * 1000 - (now - stage.begunMs), 0) : null;
@@ -183,18 +184,17 @@ export class LiveState {
   progress(line) {
     const atMs = msOf(line);
     const same = this.step && this.step.name === line.step && line.done >= this.step.done;
-    const step = { name: line.step, done: line.done, total: line.total, atMs,
-      firstMs: same ? this.step.firstMs : this.current?.begunMs ?? atMs, firstDone: same ? this.step.firstDone : 0 };
-    // The first steps of stage 8 do not begin with the stage: only what was counted tells how fast this one is.
-    if (!same && this.step) Object.assign(step, { firstMs: atMs, firstDone: line.done });
-    this.step = step;
-    this.steps.set(line.step, { name: line.step, done: line.done, total: line.total });
-    if (typeof line.best !== "number" || !this.current?.number.startsWith("7.")) return;
-    // The trials of a stage are told when it ends. Until then only this says how good the best of them is.
-    if (this.#isBetter(line.best)) {
-      this.best = { value: line.best, at: this.offset + line.done, stage: this.current.number };
-      this.ticks.push({ x: this.best.at, y: line.best });
-    }
+    // A search begins with its stage. The steps of stage 8 follow each other: only what was counted tells how fast
+    // this one is.
+    const isSearch = Boolean(this.current?.number.startsWith("7."));
+    const from = isSearch ? { firstMs: this.current.begunMs, firstDone: 0 } : { firstMs: atMs, firstDone: line.done };
+    const { firstMs, firstDone } = same ? this.step : from;
+    this.step = { name: line.step, done: line.done, total: line.total, atMs, firstMs, firstDone };
+    if (typeof line.best !== "number" || !isSearch) return;
+    // The trials of a stage are told when it ends. Until then only this says how good the best of them is; no more than
+    // the last of it is kept, because a page that is opened later gets no more.
+    this.tick = { x: this.offset + line.done, y: line.best };
+    if (this.#isBetter(line.best)) this.best = { value: line.best, at: null, stage: this.current.number };
   }
 
   trial(line) {
@@ -204,7 +204,7 @@ export class LiveState {
       this.stageTrials = line.stage;
       this.history.marks.push({ x: this.offset, text: line.stage });
       // Now every trial is told, and with them where each best value was found.
-      this.ticks = [];
+      this.tick = null;
       const { bestX, bestY } = this.history;
       this.best = bestX.length ? { value: bestY.at(-1), at: bestX.at(-1), stage: this.bestStage } : null;
     }

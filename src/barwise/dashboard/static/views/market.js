@@ -118,7 +118,7 @@ function portfolio(found, signal) {
   );
   whenSeen(plot, signal, async () => {
     try {
-      await drawPortfolio(plot, caption, title, found, signal);
+      await drawPortfolio(plot, caption, found, signal);
     } catch (error) {
       if (error.name !== "AbortError") plot.replaceChildren(missing(`The curve did not come: ${error.message}`));
     }
@@ -132,7 +132,7 @@ function portfolio(found, signal) {
   ];
 }
 
-async function drawPortfolio(plot, caption, title, found, signal) {
+async function drawPortfolio(plot, caption, found, signal) {
   const traces = [];
   const all = await curvesOf(found.markets.map(({ run }) => run), KINDS, signal);
   for (const kind of [...KINDS].reverse()) {
@@ -155,7 +155,7 @@ async function drawPortfolio(plot, caption, title, found, signal) {
     xaxis: { type: "date", anchor: "y2", hoverformat: "%Y-%m-%d" },
     yaxis: { title: { text: "result (% of the capital)" }, domain: [0.33, 1], zeroline: true },
     yaxis2: { title: { text: "drawdown (%)" }, domain: [0, 0.26], rangemode: "tozero" },
-  }, { signal, label: title });
+  }, { signal });
 }
 
 function accounts(found) {

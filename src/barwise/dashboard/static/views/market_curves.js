@@ -12,11 +12,11 @@ export async function curvesOf(runs, parts, signal) {
 }
 
 // What equal parts of money made that are left alone from the first day all curves share: {time, percent, drawdown} at
-// the ends of days; null where they share no two days.
+// the beginning of that day and at the ends of all days; null where they share no time.
 export function apart(curves) {
   if (curves.length < 2) return null;
-  const first = Math.ceil(Math.max(...curves.map(({ time }) => time[0])) / DAY_MS);
-  const last = Math.floor(Math.min(...curves.map(({ time }) => time.at(-1))) / DAY_MS);
+  const first = Math.floor(Math.max(...curves.map(({ time }) => time[0])) / DAY_MS);
+  const last = Math.ceil(Math.min(...curves.map(({ time }) => time.at(-1))) / DAY_MS);
   if (last <= first) return null;
   const time = Array.from({ length: last - first + 1 }, (_, at) => (first + at) * DAY_MS);
   const grown = curves.map((curve) => onDays(curve, time));
@@ -29,7 +29,7 @@ export function apart(curves) {
   return { time, percent: whole.map((value) => 100 * (value - 1)), drawdown };
 }
 
-// What a curve had last at each time; none of them lies before its first point.
+// What a curve had last at each time, and before its first point what it had there.
 function onDays({ time, equity }, days) {
   let at = 0;
   return days.map((day) => {

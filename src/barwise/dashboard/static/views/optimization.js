@@ -141,7 +141,7 @@ function parallelFigure(parallel, signal) {
     const chart = parallelChart(parallel, brushes);
     frame.querySelector("h3").textContent = chart.title;
     reset.hidden = !brushes.size;
-    draw(plot, chart.traces, chart.layout, { signal, label: chart.title, ...options });
+    draw(plot, chart.traces, chart.layout, { signal, ...options });
   }
   return frame;
 }

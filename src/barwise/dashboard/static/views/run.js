@@ -1,7 +1,7 @@
 // The view of one run: what it found, how sure that is, and every bar and trade it rests on.
 
 import { get, runPath } from "../api.js";
-import { button, count, counted, el, empty, heading, market, money, spinner, stateBadge, stylesheet, when } from "../ui.js";
+import { button, counted, el, empty, heading, market, money, spinner, stateBadge, stylesheet, when } from "../ui.js";
 import { candleChart } from "./run_chart.js";
 import { unified } from "./run_document.js";
 import { equity } from "./run_equity.js";
@@ -43,7 +43,7 @@ function title(findings, name) {
   const span = about.first_bar ? `${about.first_bar.slice(0, 10)} .. ${about.last_bar.slice(0, 10)}` : "";
   const facts = [
     findings.strategy, span, about.bars && counted(about.bars, "bar"),
-    findings.n_trials && `${count(findings.n_trials)} configurations on record`,
+    findings.n_trials && `${counted(findings.n_trials, "configuration")} on record`,
   ].filter(Boolean);
   return el(
     "header", { class: "run-title" },

@@ -62,7 +62,11 @@ function steps(findings, name, wouldChange) {
   }
   const command = findings.reproduce?.commands?.find((text) => text.includes("verify"));
   if (command) found.push(el("li", {}, "Do it all again and compare every bit: ", el("code", {}, command), "."));
-  if (!found.length) found.push(el("li", {}, "Look at the trades below and ask of each whether you would have taken it."));
+  if (findings.comparison?.baseline?.figures.trades === 0) {
+    found.push(el("li", {}, "No trade was made: loosen the filters of the strategy, or take a longer span."));
+  } else if (findings.kind === "backtest") {
+    found.push(el("li", {}, "This is one backtest: ", el("code", {}, "barwise run"), " searches, walks forward and judges."));
+  }
   return found;
 }
 
@@ -163,5 +167,6 @@ function spans(comparison, parts) {
       const span = comparison[part].span;
       return `${partLabel(comparison, part)}: ${day(Date.parse(span.first_bar))} .. ${day(Date.parse(span.end))}, ${count(span.bars)} bars`;
     });
+  if (told.length < 2) return null;
   return el("p", { class: "muted" }, `${told.join("; ")}. Differences of percentages are percentage points (pp).`);
 }

@@ -11,6 +11,8 @@ const MARKS = "One mark a trade, pointing up for a long; click one for its story
 
 // Draws the statistics of a part in the node. `pick(trade)` is called when a trade in the scatter is clicked.
 export function statistics(node, run, signal, pick) {
+  const plots = {}; // charts stay where they are and get other data
+  let drawing = Promise.resolve();
   let running = null;
 
   async function show(part) {
@@ -35,9 +37,8 @@ export function statistics(node, run, signal, pick) {
 
   async function lay(found) {
     const none = !(found.distribution?.counts ?? []).length;
-    const plots = {};
     const plot = (key, label) => {
-      plots[key] = el("div", { class: "plot run-small", role: "img", "aria-label": label });
+      plots[key] ??= el("div", { class: "plot run-small", role: "img", "aria-label": label });
       return plots[key];
     };
     node.replaceChildren(
@@ -50,6 +51,12 @@ export function statistics(node, run, signal, pick) {
       card("tiers", "Fills by tier", "Shortfall: what the fills cost against the price at the signal; positive is a cost. Drift: how the price went on after the fill, in favour of the position.", tiersTable(found.tiers), true),
     );
     if (none) return;
+    drawing = drawing.then(() => charts(found)).catch((problem) => node.prepend(failure(problem)));
+    await drawing;
+  }
+
+  async function charts(found) {
+    if (signal.aborted || !plots.costs.isConnected) return;
     await Promise.all([
       draw(plots.distribution, ...distribution(found.distribution), { signal }),
       draw(plots.excursions, ...excursions(found.excursions, found.distribution.unit), { signal, onClick: clicked }),
