@@ -46,7 +46,12 @@ def test_one_report_is_told_with_its_files(call: Call, home: Path) -> None:
 
 def test_the_newest_page_is_opened(call: Call, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
-    monkeypatch.setattr(webbrowser, "open", lambda address: not opened.append(address))
+
+    def opens(address: str) -> bool:
+        opened.append(address)
+        return True
+
+    monkeypatch.setattr(webbrowser, "open", opens)
     assert call("report", "--open").code == 1
     assert call("backtest", *SPAN, "--quiet").code == 0
     [page] = (home / "data" / "results").glob("*.html")

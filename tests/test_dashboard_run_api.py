@@ -709,6 +709,19 @@ class TestStates:
             trail.say("stage_done", stage="5", name="x", text='{"kind": "run_done"}', other={"kind": "run_done"})
         assert Results(tmp_path).state(NAME) == "stopped"
 
+    def test_a_word_in_a_value_is_no_beginning_of_a_run(self, tmp_path: Path) -> None:
+        path = tmp_path / "data" / "results" / f"{NAME}.audit.jsonl"
+        path.parent.mkdir(parents=True)
+        lines = [
+            {"time": f"2025-04-01T12:00:{second:02}+00:00", "run": NAME, "seq": second, "kind": kind, **more}
+            for second, (kind, more) in enumerate(
+                [("run_begun", {}), ("stage_done", {"told": {"kind": "run_begun"}}), ("run_done", {})]
+            )
+        ]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+        row = Results(tmp_path).row(NAME)
+        assert (row["begun_ms"], row["ended_ms"]) == (1_743_508_800_000, 1_743_508_802_000)
+
     def test_the_market_of_a_run_at_work_is_known_from_its_trail(self, copied: Finished) -> None:
         results = copied.home / "data" / "results"
         (results / f"{copied.name}.json").unlink()

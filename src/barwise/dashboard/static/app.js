@@ -18,9 +18,11 @@ const ROUTES = [
   [/^\/market\/([^/]+)$/, "market", ["name"]],
 ];
 const RUN_VIEWS = [["", "Result"], ["/optimization", "Optimization"], ["/validation", "Validation"], ["/live", "Live"]];
+const BELOW_RUNS = new Set(["run", "optimization", "validation", "live", "compare", "market"]);
 const GO = { r: "#/runs", d: "#/data", n: "#/new" };
 const GO_MS = 1200;
 const HOME = "#/runs";
+const NOWHERE = "Choose a place above.";
 const THEME = "barwise-theme";
 
 const main = document.getElementById("main");
@@ -53,8 +55,7 @@ function routeOf(hash) {
 }
 
 function markPlaces(route) {
-  const place = { run: "runs", optimization: "runs", validation: "runs", live: "runs", compare: "runs", market: "runs" };
-  const current = route && (place[route.module] || route.module);
+  const current = route && (BELOW_RUNS.has(route.module) ? "runs" : route.module);
   for (const link of document.querySelectorAll("[data-place]")) {
     if (link.dataset.place === current) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -116,7 +117,7 @@ async function show() {
     announce: (text) => { if (!signal.aborted) announce(text); },
   };
   try {
-    if (!route) throw Object.assign(new Error("There is no such page."), { status: 404, hint: "Choose a place above." });
+    if (!route) throw Object.assign(new Error("There is no such page."), { status: 404, hint: NOWHERE });
     const view = await viewOf(route.module);
     if (signal.aborted) return;
     await view.show(root, route.params, context);

@@ -203,7 +203,8 @@ export function spark(values, label, { width = 96, height = 24 } = {}) {
   const low = Math.min(...known);
   const span = Math.max(...known) - low || 1;
   const points = known.map((value, i) => (
-    `${((i / (known.length - 1)) * width).toFixed(1)},${(height - 2 - ((value - low) / span) * (height - 4)).toFixed(1)}`
+    [(i / (known.length - 1)) * width, height - 2 - ((value - low) / span) * (height - 4)]
+      .map((place) => place.toFixed(1)).join(",")
   ));
   return svg("svg", { class: `spark ${tone(known.at(-1) - known[0])}`, viewBox: `0 0 ${width} ${height}`, width, height,
     role: "img", "aria-label": label }, svg("polyline", { points: points.join(" ") }));

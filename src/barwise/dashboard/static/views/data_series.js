@@ -129,8 +129,9 @@ function candles(path, found, { signal, keys }) {
       xaxis: { type: "date", range: window, rangeslider: { visible: false }, hoverformat: "%Y-%m-%d %H:%M UTC", anchor: "y2" },
       yaxis: { side: "right", domain: [0.24, 1], fixedrange: true, ...(visible.length ? { range: [low - room, high + room] } : {}) },
       yaxis2: { side: "right", domain: [0, 0.18], fixedrange: true, nticks: 3, tickformat: "~s", rangemode: "tozero" },
-      shapes: holes.slice(0, MOST_SHADES).map(({ start_ms: x0, end_ms: x1 }) => ({
-        type: "rect", x0, x1, y0: 0, y1: 1, yref: "paper", fillcolor: "@loss-area", line: { width: 0 }, layer: "below",
+      // A candle stands around the time at which it opens, so its place begins half a bar before.
+      shapes: holes.slice(0, MOST_SHADES).map(({ start_ms: first, end_ms: last }) => ({
+        type: "rect", x0: first - barOf(found) / 2, x1: last - barOf(found) / 2, y0: 0, y1: 1, yref: "paper", fillcolor: "@loss-area", line: { width: 0 }, layer: "below",
       })),
     }, { signal, modebar: false, keepsZoom: false, onZoom: (range) => look(range ?? whole), label: `Candles of ${found.symbol}` });
     const merged = shown.merged > 1 ? `${count(shown.merged)} bars of ${shown.timeframe}` : shown.timeframe;

@@ -91,8 +91,9 @@ export class Field {
   fail(error) {
     this.control.toggleAttribute("aria-invalid", false);
     if (error) this.control.setAttribute("aria-invalid", "true");
-    this.trouble.replaceChildren(...(error ? [error.message, error.hint && el("span", null, ` ${error.hint}`)].filter(Boolean) : []));
+    this.trouble.replaceChildren();
     if (!error) return;
+    this.trouble.append(error.message, el("span", null, ` ${error.hint || ""}`));
     const fold = this.node.closest("details");
     if (fold) fold.open = true;
   }

@@ -78,7 +78,8 @@ export async function show(root, { name }, { signal, title, announce, keys }) {
     drawWindows(parts, state, signal);
     if (drawnState !== state.state) {
       drawnState = state.state;
-      if (state.settled) announce(state.verdict ? `The run is ${state.state}: ${state.verdict.word}.` : `The run is ${state.state}.`);
+      const word = state.verdict ? `: ${state.verdict.word}` : "";
+      if (state.settled) announce(`The run is ${state.state}${word}.`);
     }
   }
 
@@ -158,7 +159,7 @@ async function missing(name, signal, heard) {
   }
   if (heard() || signal.aborted) return;
   throw new ApiError({ kind: "NotFound", message: `There is no run ${name}.`, status: 404,
-    hint: "It may have ended before its first stage: `barwise run` in a terminal tells why. Or choose one under Runs." });
+    hint: "It may have ended before its first stage: `barwise run` in a terminal tells why. Or choose one of Runs." });
 }
 
 // -- The pieces -------------------------------------------------------------------------------------------------------
@@ -194,15 +195,16 @@ function frame(name) {
 
 function drawHead({ badge, numbers, whole }, state) {
   badge.replaceChildren(stateBadge(state.state));
-  const { best } = state;
+  const { best, candles, step } = state;
+  const bars = candles ? `${count(candles.bars)} bars of ${candles.symbol} ${candles.timeframe}` : state.market;
+  const found = best ? [best.at !== null && `trial ${count(best.at)}`, `stage ${best.stage}`].filter(Boolean).join(", ")
+    : "no trial yet";
   numbers.replaceChildren(figures([
-    { label: "Elapsed", value: el("span", { class: "elapsed" }, elapsed(state)),
-      beside: state.candles ? `${count(state.candles.bars)} bars of ${state.candles.symbol} ${state.candles.timeframe}` : state.market },
+    { label: "Elapsed", value: el("span", { class: "elapsed" }, elapsed(state)), beside: bars },
     { label: "Time left", value: el("span", { class: "eta" }, left(state)),
-      beside: state.step ? `${state.step.name} ${count(state.step.done)} of ${count(state.step.total)}` : "" },
-    { label: `Best ${words(state.objective || "value")} so far`, value: best ? number(best.value, 3, { signed: true }) : "n/a",
-      tone: best?.value, beside: best ? [best.at !== null && `trial ${count(best.at)}`, `stage ${best.stage}`].filter(Boolean).join(", ")
-        : "no trial yet" },
+      beside: step ? `${step.name} ${count(step.done)} of ${count(step.total)}` : "" },
+    { label: `Best ${words(state.objective || "value")} so far`, tone: best?.value, beside: found,
+      value: best ? number(best.value, 3, { signed: true }) : "n/a" },
     { label: "Trials", value: count(state.counts.trial),
       beside: state.counts.trial ? `${count(state.counts.pruned)} pruned` : "" },
     { label: "Windows", value: windowCount(state), beside: state.windows.length
@@ -246,9 +248,12 @@ function drawClock({ numbers, stages }, state) {
 
 function drawStages({ stages, now }, state) {
   const all = [...state.stages.values()];
-  now.textContent = state.current ? `Stage ${state.current.number}, ${state.current.name}${state.step ? `: ${state.step.name}` : ""}`
+  const { current, step } = state;
+  now.textContent = current ? `Stage ${current.number}, ${current.name}${step ? `: ${step.name}` : ""}`
     : state.reason || (state.state === "waiting" ? "Waiting for the first stage." : "");
-  stages.replaceChildren(...all.map((stage) => el("li", { class: stage.state, "aria-current": stage.state === "running" ? "step" : null },
+  stages.replaceChildren(...all.map((stage) => el("li", {
+    class: stage.state, "aria-current": stage.state === "running" ? "step" : null,
+  },
     el("span", { class: "number" }, stage.number),
     el("span", { class: "what" }, el("b", null, stage.name), stage.text && el("span", { class: "muted" }, stage.text)),
     el("span", { class: `time ${stage.state === "running" ? "running-time" : ""}` },
@@ -265,7 +270,8 @@ function drawSteps({ steps }, { step }) {
     return;
   }
   const { name, done, total } = step;
-  steps.replaceChildren(el("div", { class: "step" }, el("span", null, name), progress(total ? done / total : null, name),
+  steps.replaceChildren(el("div", { class: "step" }, el("span", null, name),
+    progress(total ? done / total : null, name),
     el("span", { class: "muted" }, `${count(done)} / ${count(total)}`)));
 }
 
@@ -302,21 +308,24 @@ function drawHistory({ history, historyCard }, state, signal) {
     return;
   }
   note.textContent = state.best
-    ? `The best of ${count(state.tick ? state.tick.x : state.counts.trial)} trials so far has ${short(state.best.value)}.`
-      + `${state.keepEvery > 1 ? ` Every ${count(state.keepEvery)}th trial is drawn.` : ""}` : "";
+    ? `The best of ${count(state.tick ? state.tick.x : state.counts.trial)} trials has ${short(state.best.value)}.`
+      + `${state.keepEvery > 1 ? ` One trial in ${count(state.keepEvery)} is drawn.` : ""}` : "";
   const at = (wanted) => x.map((_, i) => i).filter((i) => pruned[i] === wanted);
   const dots = (wanted, label, marker) => ({ type: "scatter", mode: "markers", name: label, marker,
-    x: at(wanted).map((i) => x[i]), y: at(wanted).map((i) => y[i]), hovertemplate: "trial %{x:,}: %{y:.3f}<extra></extra>" });
+    x: at(wanted).map((i) => x[i]), y: at(wanted).map((i) => y[i]),
+    hovertemplate: "trial %{x:,}: %{y:.3f}<extra></extra>" });
   const last = Math.max(x.at(-1) ?? 0, bestX.at(-1) ?? 0);
   charts.draw(history, [
     dots(true, "pruned, on a part of the bars", { color: "@muted", size: 3, opacity: 0.4, symbol: "x-thin-open" }),
     dots(false, "complete", { color: "@tier-1", size: 4, opacity: 0.65 }),
-    { type: "scatter", mode: bestX.length < 4 ? "lines+markers" : "lines", name: "best so far", marker: { color: "@gain", size: 6 }, line: { color: "@gain", width: 2, shape: "hv" },
+    { type: "scatter", mode: bestX.length < 4 ? "lines+markers" : "lines", name: "best so far",
+      marker: { color: "@gain", size: 6 }, line: { color: "@gain", width: 2, shape: "hv" },
       x: [...bestX, last], y: [...bestY, bestY.at(-1)], hovertemplate: "best %{y:.3f}<extra></extra>" },
   ], {
     xaxis: { title: { text: "trial" }, rangemode: "tozero" },
     yaxis: { title: { text: words(state.objective || "value") }, range: frameOf(y.length ? y : bestY, bestY) },
-    shapes: marks.filter((mark) => mark.x).map((mark) => ({ type: "line", x0: mark.x, x1: mark.x, yref: "paper", y0: 0, y1: 1,
+    shapes: marks.filter((mark) => mark.x).map((mark) => ({
+      type: "line", x0: mark.x, x1: mark.x, yref: "paper", y0: 0, y1: 1,
       line: { color: "@rule", width: 1 } })),
     annotations: marks.map((mark) => ({ x: mark.x, y: 0.99, yref: "paper", xanchor: "left", yanchor: "top",
       showarrow: false, text: mark.text, font: { color: "@muted", size: 11 } })),
@@ -337,7 +346,8 @@ function drawWindows({ windows, windowsCard }, state, signal) {
     return;
   }
   windows.querySelector(".blocks")?.remove();
-  note.textContent = `${words(state.objective || "sharpe_ratio")} of each window: what the search found in it, and what came after.`
+  const value = words(state.objective || "sharpe_ratio");
+  note.textContent = `${value} of each window: what the search found in it, and what came after.`
     + " Pale windows have too few trades to be scored.";
   const bars = (key, label, color) => ({ type: "bar", name: label, x: all.map(({ number: at }) => at),
     y: all.map((one) => one[key]), marker: { color, opacity: all.map(({ scored }) => (scored ? 1 : 0.4)) },
@@ -345,7 +355,7 @@ function drawWindows({ windows, windowsCard }, state, signal) {
   charts.draw(windows, [bars("inside", "in-sample", "@inside"), bars("outside", "out-of-sample", "@outside")], {
     barmode: "group", bargap: 0.25,
     xaxis: { title: { text: "window" }, dtick: all.length > 20 ? undefined : 1 },
-    yaxis: { title: { text: words(state.objective || "sharpe_ratio") } },
+    yaxis: { title: { text: value } },
   }, { height: 260, label: "In-sample and out-of-sample value of each window", signal });
 }
 
@@ -355,8 +365,10 @@ function drawLog(node, lines) {
     node.replaceChildren(el("p", { class: "muted" }, "The log has no lines of this run."));
     return;
   }
-  node.replaceChildren(el("table", null, el("caption", { class: "unseen" }, "Log"), el("tbody", null, lines.map((line) => el("tr", { class: String(line.level).toLowerCase() },
-    el("td", { class: "text muted" }, when(line.time, { seconds: true }).slice(11)), el("td", { class: "text level" }, line.level),
-    el("td", { class: "text wrap" }, line.message))))));
+  const rows = lines.map(({ time, level, message }) => el("tr", { class: String(level).toLowerCase() },
+    el("td", { class: "text muted" }, when(time, { seconds: true }).slice(11)),
+    el("td", { class: "text level" }, level),
+    el("td", { class: "text wrap" }, message)));
+  node.replaceChildren(el("table", null, el("caption", { class: "unseen" }, "Log"), el("tbody", null, rows)));
   if (atEnd) node.scrollTop = node.scrollHeight;
 }

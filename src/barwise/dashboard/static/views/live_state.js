@@ -23,7 +23,7 @@ const SENTENCES = {
   data: (line) => `${line.symbol} ${line.timeframe}: ${line.bars.toLocaleString("en-US")} bars, ${line.gaps} gaps`,
   stage_begun: (line) => `stage ${line.stage} ${line.name} begins`,
   stage_done: (line) => `stage ${line.stage} ${line.name} is ${line.state || "done"}: ${line.text}`,
-  permutation: (line) => `${line.beaten} of ${line.nulls.length} shuffled markets do as well: p = ${line.p_value.toFixed(2)}`,
+  permutation: ({ beaten, nulls, p_value: p }) => `${beaten} of ${nulls.length} shuffled markets do as well: p = ${p}`,
   verdict: (line) => `verdict: ${line.word}`,
   run_done: () => "the run is done",
   interrupted: (line) => `the run was interrupted: ${line.reason || "by a signal"}`,
@@ -272,7 +272,9 @@ export class LiveState {
     this.reason = line.reason || "";
     this.current = null;
     this.step = null;
-    if (this.state === "done") for (const [key, { state }] of this.stages) if (state === "waiting") this.stages.delete(key);
-    for (const stage of this.stages.values()) if (stage.state === "running") stage.state = this.state;
+    for (const [key, stage] of this.stages) {
+      if (stage.state === "running") stage.state = this.state;
+      if (stage.state === "waiting" && this.state === "done") this.stages.delete(key);
+    }
   }
 }

@@ -11,8 +11,8 @@ const TIMEFRAMES = [["1M", "1M, a minute"], ["5M", "5M"], ["15M", "15M"], ["30M"
   ["4H", "4H"], ["1D", "1D"], ["1W", "1W"]];
 const PROFILES = { FAST: "a first look", BALANCED: "the usual search", THOROUGH: "a long search" };
 // What the front of the form has is not among the folded settings again.
-const IN_FRONT = { market: ["exchange", "symbol", "timeframe", "start", "end", "quantity", "markets"], strategy: ["class"],
-  optimization: ["profile"] };
+const IN_FRONT = { market: ["exchange", "symbol", "timeframe", "start", "end", "quantity", "markets"],
+  strategy: ["class"], optimization: ["profile"] };
 // In the order of a run.
 const TITLES = { strategy: "Strategy parameters", execution: "Account and costs", optimization: "Search",
   walk_forward: "Walk-forward windows", validation: "Tests behind the verdict", market: "Data, further settings" };
@@ -36,11 +36,14 @@ export async function show(root, params, { signal, navigate, title, announce }) 
   // -- Front: market, span, strategy, profile --
 
   const markets = new Markets(form, params);
-  const start = field("market", "start", { label: "First day", placeholder: "2025-01-01", hint: "open = everything that is stored" });
-  const end = field("market", "end", { label: "End", placeholder: "2026-01-01", hint: "exclusive: bars open before it" });
+  const start = field("market", "start", { label: "First day", placeholder: "2025-01-01",
+    hint: "open = everything that is stored" });
+  const end = field("market", "end", { label: "End", placeholder: "2026-01-01",
+    hint: "exclusive: bars open before it" });
   const strategyClass = sections.strategy.properties.class.default;
   const strategies = form.strategies?.length ? form.strategies : [strategyClass];
-  const strategy = field("strategy", "class", { label: "Strategy", hint: "files with strategies in the home folder are listed too",
+  const strategy = field("strategy", "class", { label: "Strategy",
+    hint: "files with strategies in the home folder are listed too",
     choices: strategies.map((name) => [name, name === strategyClass ? BUILT_IN : name]) });
   const profile = field("optimization", "profile", { label: "Search profile",
     choices: Object.entries(PROFILES).map(([value, text]) => [value, `${value}: ${text}`]),
@@ -131,7 +134,8 @@ export async function show(root, params, { signal, navigate, title, announce }) 
       go(job.name);
       return;
     }
-    const say = (stage) => trouble.replaceChildren(el("p", { class: "starting" }, el("span", { class: "wheel", "aria-hidden": "true" }),
+    const say = (stage) => trouble.replaceChildren(el("p", { class: "starting" },
+      el("span", { class: "wheel", "aria-hidden": "true" }),
       stage ? `Stage ${stage.number}, ${stage.name}.` : "The run begins.",
       stage?.name === "hardware" ? " How fast this computer is gets measured once, in some 20 seconds." : ""));
     say(job.stage);
@@ -163,8 +167,13 @@ export async function show(root, params, { signal, navigate, title, announce }) 
     card("With which rules", el("div", { class: "fields" }, strategy.node, profile.node)),
     card("Everything else", [el("p", { class: "muted" }, "Left as it is, this is what a first run needs."), folds])),
   el("div", { class: "stack summary" },
-    card("What will run", [trouble, el("div", { class: "row" }, starting, el("span", { class: "muted" }, "It can be stopped and resumed.")),
-      el("p", { class: "muted" }, "The same run in a terminal: save this and call ", el("code", null, "barwise run FILE"), "."), resolved])));
+    card("What will run", [
+      trouble,
+      el("div", { class: "row" }, starting, el("span", { class: "muted" }, "It can be stopped and resumed.")),
+      el("p", { class: "muted" }, "The same run in a terminal: save this and call ",
+        el("code", null, "barwise run FILE"), "."),
+      resolved,
+    ])));
 
   root.replaceChildren(heading("New run"), formNode);
   markets.onChange = checkSoon;
@@ -205,8 +214,8 @@ class Markets {
       value: name, selected: name === exchange }, name === SAMPLE ? "SAMPLE, made up" : name)));
     const row = el("div", { class: "market-row", role: "group", "aria-label": `Market ${at}` },
       label("Venue", venue),
-      label("Symbol", el("input", { name: "symbol", autocomplete: "off", spellcheck: "false", autocapitalize: "characters",
-        placeholder: "BTCUSDT", value: symbol || "" })),
+      label("Symbol", el("input", { name: "symbol", autocomplete: "off", spellcheck: "false",
+        autocapitalize: "characters", value: symbol || "" })),
       label("Timeframe", el("select", { name: "timeframe" }, TIMEFRAMES.map(([value, text]) => el("option", {
         value, selected: value === (timeframe || "1H") }, text)))),
       label("Quantity", el("input", { name: "quantity", inputmode: "decimal", autocomplete: "off", placeholder: "0.1",
@@ -245,8 +254,9 @@ class Markets {
     for (const control of this.rows.querySelectorAll("[aria-invalid]")) control.removeAttribute("aria-invalid");
     this.trouble.textContent = error ? [error.message, error.hint].filter(Boolean).join(" ") : "";
     if (!error) return;
-    for (const control of this.rows.querySelectorAll(`[name="${error.key}"]`)) control.setAttribute("aria-invalid", "true");
-    if (error.key === "markets") this.rows.querySelector("select").setAttribute("aria-invalid", "true");
+    const wrong = error.key === "markets" ? this.rows.querySelectorAll("select")
+      : this.rows.querySelectorAll(`[name="${error.key}"]`);
+    for (const control of wrong) control.setAttribute("aria-invalid", "true");
   }
 
   // What of it is in the section `market`; the made-up market is what a run takes where none is named.

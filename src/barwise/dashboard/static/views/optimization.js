@@ -155,7 +155,7 @@ function front(found, signal) {
     "Trials on the front",
     ["trial", ...found.objectives.map(({ name }) => words(name)), ...names],
     rows.map((row, at) => [
-      `${count(found.trial[row])}${row === found.chosen ? " (chosen)" : ""}`,
+      `${count(found.trial[row] + 1)}${row === found.chosen ? " (chosen)" : ""}`,
       ...found.objectives.map(({ name, values }) => told(name, values[row])),
       ...names.map((name) => setting(found.points[at]?.[name])),
     ]),

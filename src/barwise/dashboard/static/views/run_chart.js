@@ -38,6 +38,9 @@ export function candleChart(node, run, signal, pick) {
   let running = null;
   let listening = false;
   let layout = null;
+  let turn = Promise.resolve();
+  let placing = false;
+  let own = false; // the axes are being moved from here, and no hand moves them
   let drawings = 0;
 
   const fetchSoon = debounce(() => load(), WAIT_MS);
@@ -71,14 +74,32 @@ export function candleChart(node, run, signal, pick) {
     return covers && fits && (finest || data.end - data.start < 2.2 * length);
   }
 
+  // Plotly bears one change at a time.
+  function inTurn(work) {
+    turn = turn.then(() => (signal.aborted ? null : work())).catch((problem) => {
+      status.textContent = `The chart could not be drawn: ${problem.message}`;
+    });
+    return turn;
+  }
+
   // Moves the axes over the picture there is, so that a hand on the keys never waits for the network.
   function place() {
-    if (!picture._fullLayout) return;
-    const prices = yRanges();
-    // The layout that was drawn is the one that a change of theme draws again.
-    layout.xaxis.range = view.slice();
-    if (prices) layout.yaxis.range = prices;
-    window.Plotly.relayout(picture, { "xaxis.range": view.slice(), ...(prices && { "yaxis.range": prices.slice() }) });
+    if (placing) return;
+    placing = true;
+    inTurn(async () => {
+      placing = false;
+      if (!layout) return;
+      const prices = yRanges();
+      // The layout that was drawn is the one that a change of theme draws again.
+      layout.xaxis.range = view.slice();
+      if (prices) layout.yaxis.range = prices;
+      own = true;
+      try {
+        await window.Plotly.relayout(picture, { "xaxis.range": view.slice(), ...(prices && { "yaxis.range": prices.slice() }) });
+      } finally {
+        own = false;
+      }
+    });
   }
 
   // Prices fit what is visible, and the levels of the trade that is told.
@@ -124,7 +145,7 @@ export function candleChart(node, run, signal, pick) {
       if (mine.signal.aborted) return;
       candles.coarse = candles.timeframe !== run.timeframe || candles.merged > 1;
       data = { candles, overlays, start, end, width: widthOf(candles, run.step) };
-      await render();
+      await inTurn(render);
     } catch (problem) {
       if (problem.name === "AbortError" || mine.signal.aborted) return;
       if (data) status.textContent = `The window did not load: ${problem.message}`;
@@ -181,10 +202,9 @@ export function candleChart(node, run, signal, pick) {
     );
   }
 
-  // Also told of what was set by hand here, which is no news.
+  // Told of every move of the axes, of those that came from here too: by then the window may be elsewhere.
   function moved(range) {
-    const same = Math.abs(range[0] - view[0]) < 1 && Math.abs(range[1] - view[1]) < 1;
-    if (!same) setView(range);
+    if (!own) setView(range);
   }
 
   function clicked(event) {
@@ -263,7 +283,7 @@ export function candleChart(node, run, signal, pick) {
     },
     forget() {
       chosen = null;
-      if (data) render();
+      if (data) inTurn(render);
     },
   };
   return chart;

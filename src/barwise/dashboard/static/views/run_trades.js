@@ -83,6 +83,7 @@ export function tradeTable(node, run, signal, open) {
   let active = 0;
   let chosen = null;
   let generation = 0;
+  const tradeOf = new WeakMap(); // of a row, also of one that is about to go
 
   const selects = {
     side: select("side", [["", "both sides"], ["long", "long"], ["short", "short"]]),
@@ -220,10 +221,6 @@ export function tradeTable(node, run, signal, open) {
     return row;
   }
 
-  function tradeAt(i) {
-    return pages.get(Math.floor(i / PAGE))[i % PAGE];
-  }
-
   function rowAt(i) {
     const page = Math.floor(i / PAGE);
     const held = pages.get(page);
@@ -238,6 +235,7 @@ export function tradeTable(node, run, signal, open) {
       { "data-index": String(i), "data-trade": String(trade.trade_id), tabindex: "-1", "aria-rowindex": String(i + 2), class: `${sameTrade(trade, chosen) ? "chosen" : ""}` },
       ...COLUMNS.map((column) => el("td", { class: `${column.text ? "text" : ""} ${column.wide ? "wide" : ""}`.trim() }, column.cell(trade))),
     );
+    tradeOf.set(row, trade);
     if (sameTrade(trade, chosen)) row.setAttribute("aria-current", "true");
     if (trade.ambiguous) row.firstChild.append(el("abbr", { title: "a bar left the order of its events open" }, " ?"));
     return row;
@@ -267,7 +265,7 @@ export function tradeTable(node, run, signal, open) {
     const row = event.target.closest("tr[data-trade]");
     if (!row) return;
     active = Number(row.dataset.index);
-    open(tradeAt(active));
+    open(tradeOf.get(row));
   });
   scroller.addEventListener("keydown", (event) => {
     const visible = Math.max(Math.floor(scroller.clientHeight / ROW) - 2, 1);
@@ -281,7 +279,7 @@ export function tradeTable(node, run, signal, open) {
       move(to);
     } else if (event.key === "Enter" && onRow) {
       const row = event.target.closest("tr[data-trade]");
-      if (row) open(tradeAt(Number(row.dataset.index)));
+      if (row) open(tradeOf.get(row));
     }
   });
 

@@ -56,7 +56,8 @@ export async function show(root, params, { signal, navigate, title, announce, ke
   const sparks = new Map();
 
   const filter = el("input", { type: "search", "data-filter": true, "aria-label": "Filter runs",
-    placeholder: "Filter: symbol, state, verdict", value: params.filter || "", autocomplete: "off", spellcheck: "false" });
+    placeholder: "Filter: symbol, state, verdict", value: params.filter || "", autocomplete: "off",
+    spellcheck: "false" });
   const compare = button("Compare", () => compareChosen(), { class: "first" });
   const shownCount = el("span", { class: "muted", role: "status" });
 
@@ -112,7 +113,8 @@ export async function show(root, params, { signal, navigate, title, announce, ke
       { key: "state", label: "State", text: true, sort: true, cell: (run) => stateBadge(run.state) },
       { key: "verdict", label: "Verdict", text: true, sort: true, cell: (run) => verdictBadge(run.verdict) },
       sharpe("baseline", "Sharpe baseline", "Annual Sharpe ratio of the baseline"),
-      sharpe("optimized", "Sharpe optimized", "Annual Sharpe ratio of what the search chose, in the data it was chosen on"),
+      sharpe("optimized", "Sharpe optimized",
+        "Annual Sharpe ratio of what the search chose, in the data it was chosen on"),
       sharpe("out_of_sample", "Sharpe out of sample", "Annual Sharpe ratio of the stitched out-of-sample windows"),
       { key: "total_return", label: "Return", sort: true, title: "Of what the run ended with",
         value: (run) => metric(run, last(run), "total_return"),
