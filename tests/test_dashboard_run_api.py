@@ -586,8 +586,10 @@ class TestStatistics:
         part = compare(finished.findings).parts["out_of_sample"]
         growth = np.prod([1.0 + row["return"] / 100.0 for row in found["monthly"]])
         assert growth == pytest.approx(part.equity[-1] / part.capital, rel=1e-12)
-        wins = sum(1 for _, trade in finished.trades("out_of_sample") if trade.net_pnl > 0.0)
-        assert sum(row["wins"] for row in found["sides"]) == wins
+        wins = dict.fromkeys(("long", "short"), 0)
+        for _, trade in finished.trades("out_of_sample"):
+            wins[trade.side] += trade.net_pnl > 0.0
+        assert {row["side"]: row["wins"] for row in found["sides"]} == wins
 
 
 # -- Trail and log -----------------------------------------------------------------------------------------------------
@@ -663,8 +665,8 @@ class TestStates:
             (("run_begun", "interrupted"), "interrupted"),
             (("run_begun", "failed"), "failed"),
             (("run_begun", "interrupted", "run_resumed", "run_done"), "done"),
-            (("run_begun",), "stopped"),
-            (("run_begun", "run_done", "run_resumed"), "stopped"),
+            (("run_begun",), "interrupted"),
+            (("run_begun", "run_done", "run_resumed"), "interrupted"),
         ],
     )
     def test_the_end_of_the_trail_says_how_a_run_stands(
@@ -682,7 +684,7 @@ class TestStates:
             row = results.row(NAME)
             assert (row["state"], row["ended_ms"], row["kind"]) == ("running", None, "run")
             assert results.whole(NAME)["parts"] == []
-        assert results.row(NAME)["state"] == "stopped"
+        assert results.row(NAME)["state"] == "interrupted"
         assert results.row(NAME)["ended_ms"] is not None
 
     def test_a_lock_that_a_killed_run_has_left_means_nothing(self, tmp_path: Path) -> None:
@@ -692,9 +694,9 @@ class TestStates:
         # The number is alive, it is ours, and nobody holds the lock.
         holder = {"pid": os.getpid(), "started": "2025-04-01T12:00:00+00:00", "command": "barwise run"}
         lock.write_text(json.dumps(holder), "utf-8")
-        assert Results(tmp_path).state(NAME) == "stopped"
+        assert Results(tmp_path).state(NAME) == "interrupted"
         lock.write_text("torn", "utf-8")
-        assert Results(tmp_path).state(NAME) == "stopped"
+        assert Results(tmp_path).state(NAME) == "interrupted"
 
     def test_a_run_that_was_taken_up_again_began_then(self, tmp_path: Path) -> None:
         path = trail_of(tmp_path, "run_begun", "interrupted", "run_resumed")
@@ -707,7 +709,7 @@ class TestStates:
         with Trail(path, run=NAME) as trail:
             trail.say("run_begun")
             trail.say("stage_done", stage="5", name="x", text='{"kind": "run_done"}', other={"kind": "run_done"})
-        assert Results(tmp_path).state(NAME) == "stopped"
+        assert Results(tmp_path).state(NAME) == "interrupted"
 
     def test_a_word_in_a_value_is_no_beginning_of_a_run(self, tmp_path: Path) -> None:
         path = tmp_path / "data" / "results" / f"{NAME}.audit.jsonl"
@@ -734,7 +736,7 @@ class TestStates:
         path = trail_of(tmp_path, "run_begun")
         with path.open("ab") as file:
             file.write(b'{"time": "2025-04-01T00:00:00+00:00", "run": "x", "seq": 1, "kind": "run_done"}')
-        assert Results(tmp_path).state(NAME) == "stopped"
+        assert Results(tmp_path).state(NAME) == "interrupted"
 
     def test_an_older_trail_that_was_put_aside_is_no_run(self, tmp_path: Path) -> None:
         trail_of(tmp_path, "run_begun", "run_done")

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Request, Route, expect, sync_playwright
 
 from barwise.dashboard.again import repeated
 from barwise.report.text import money
@@ -207,7 +207,12 @@ def test_a_request_that_was_overtaken_is_given_up_and_the_old_picture_stays(show
     page = show()
     given_up: list[str] = []
     page.on("requestfailed", lambda request: given_up.append(request.url))
-    page.route("**/candles?*", lambda route: (page.wait_for_timeout(400), route.continue_())[1])
+
+    def late(route: Route) -> None:
+        page.wait_for_timeout(400)
+        route.continue_()
+
+    page.route("**/candles?*", late)
     page.locator("[data-range=all]").click()
     page.wait_for_timeout(200)
     assert page.locator(".run-candles .boxlayer path, .run-candles .ohlclayer path").count() > 50

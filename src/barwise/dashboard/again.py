@@ -7,7 +7,9 @@ is shown only where it is the run on record to the bit.
 
 import importlib
 import importlib.util
+import re
 import sys
+import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -32,6 +34,7 @@ from barwise.manifest import ENDING, Manifest, Origin, compare, describe_run, re
 from barwise.manifest.comparison import UNREADABLE, damaged
 from barwise.manifest.record import equity_of
 from barwise.result import BacktestResult
+from barwise.run_config import ENDING as SETTINGS_ENDING
 from barwise.story import Replay, replay
 from barwise.strategy.base import Strategy
 from barwise.strategy.ema_rsi_atr import EmaRsiAtr
@@ -89,7 +92,8 @@ def repeated(path: Path, home: Path) -> BacktestResult:
 
     Args:
         path: Of the manifest.
-        home: The home folder; no file outside of it is read, but one that lies in the working directory.
+        home: The home folder; no file outside of it is read, but one that lies in the working directory or that the
+            run's own settings name.
 
     Raises:
         CheckpointError: The manifest is damaged or not that of a backtest, or what comes out is not what is on record.
@@ -103,12 +107,14 @@ def repeated(path: Path, home: Path) -> BacktestResult:
             hint="choose a part that was traded: baseline or optimized.",
         )
     origin = Origin.of(recorded)
+    found_at = _Files(home, path)
     try:
         first, last = (int(recorded["data"]["candles"][edge]) for edge in ("first_ms", "last_ms"))
-        candles = _candles(origin, home, first, last)
-        detail = _detail(origin, home, candles)
-        funding = None if origin.funding_file is None else read_funding(_located(origin.funding_file, "funding", home))
-        strategy, execution = _strategy(recorded, origin, home), _execution(recorded)
+        candles = _candles(origin, home, found_at, first, last)
+        detail = _detail(origin, home, found_at, candles)
+        paid = origin.funding_file
+        funding = None if paid is None else read_funding(found_at.located(paid, "funding"))
+        strategy, execution = _strategy(recorded, origin, found_at), _execution(recorded)
     except BarwiseError:
         raise
     except _UNREADABLE as error:
@@ -163,13 +169,13 @@ def _execution(recorded: Manifest) -> ExecutionConfig:
 # -- Data --------------------------------------------------------------------------------------------------------------
 
 
-def _candles(origin: Origin, home: Path, first: int, last: int) -> Candles:
+def _candles(origin: Origin, home: Path, found_at: "_Files", first: int, last: int) -> Candles:
     """The candles from the first bar on record to the last, whatever was added since."""
     if origin.candle_file is None:
         frame = Timeframe.parse(origin.timeframe or "")
         return _stored(origin.exchange, origin.symbol, frame, home, first, last + frame.ms)
     everything = read_candles(
-        _located(origin.candle_file, "candles", home),
+        found_at.located(origin.candle_file, "candles"),
         exchange=origin.exchange,
         symbol=origin.symbol,
         timeframe=None if origin.timeframe is None else Timeframe.parse(origin.timeframe),
@@ -177,9 +183,9 @@ def _candles(origin: Origin, home: Path, first: int, last: int) -> Candles:
     return everything.between(first, last + 1)
 
 
-def _detail(origin: Origin, home: Path, candles: Candles) -> Candles | None:
+def _detail(origin: Origin, home: Path, found_at: "_Files", candles: Candles) -> Candles | None:
     if origin.detail_file is not None:
-        place = _located(origin.detail_file, "finer candles", home)
+        place = found_at.located(origin.detail_file, "finer candles")
         return read_candles(place, exchange=candles.exchange, symbol=candles.symbol)
     if origin.detail is None:
         return None
@@ -203,34 +209,57 @@ def _stored(exchange: str, symbol: str, frame: Timeframe, home: Path, start: int
     return store.get(exchange, symbol, frame, start, end)
 
 
-def _located(name: str, what: str, home: Path) -> Path:
-    """A file that a manifest names: from the home folder on, or by its name alone.
+class _Files:
+    """Where the files of a run are now.
 
-    Raises:
-        DataError: It is neither in the home folder nor in the working directory.
+    Args:
+        home: The home folder.
+        manifest: Of one part of the run; its settings lie beside it.
     """
-    for place in _places(name, home):
-        if place.is_file():
-            return place
-    raise DataError(
-        f"the file of the {what} of this run was {Path(name).name}, which is neither in the home folder nor in the "
-        "working directory.",
-        hint="put it there, or use barwise verify, which can be told where it is.",
-    )
 
+    def __init__(self, home: Path, manifest: Path) -> None:
+        self._home = home
+        run = re.sub(r"-(baseline|optimized)$", "", manifest.name.removesuffix(ENDING))
+        self._settings = manifest.with_name(f"{run}{SETTINGS_ENDING}")
 
-def _places(name: str, home: Path) -> Iterator[Path]:
-    inside = (home / name).resolve()
-    if inside.is_relative_to(home.resolve()):
-        yield inside
-    if Path(name).name == name:
-        yield Path.cwd() / name
+    def located(self, name: str, what: str) -> Path:
+        """A file that a manifest names: from the home folder on, or by its name alone.
+
+        Raises:
+            DataError: It is neither in the home folder nor in the working directory, nor where the run's own settings
+                say it was.
+        """
+        for place in self._places(name):
+            if place.is_file():
+                return place
+        raise DataError(
+            f"the file of the {what} of this run was {Path(name).name}, which is neither in the home folder nor in the "
+            "working directory.",
+            hint="put it there, or use barwise verify, which can be told where it is.",
+        )
+
+    def _places(self, name: str) -> Iterator[Path]:
+        inside = (self._home / name).resolve()
+        if inside.is_relative_to(self._home.resolve()):
+            yield inside
+        if Path(name).name == name:
+            yield Path.cwd() / name
+            yield from (place for place in self._said() if place.name == name)
+
+    def _said(self) -> Iterator[Path]:
+        """The files that the settings of the run name; nobody but the run has written them."""
+        try:
+            market = tomllib.loads(self._settings.read_text(encoding="utf-8")).get("market", {})
+        except (OSError, ValueError):
+            return
+        for part in (market, *market.get("markets", ())):
+            yield from (Path(value) for key, value in part.items() if key.endswith("file") and isinstance(value, str))
 
 
 # -- Strategy ----------------------------------------------------------------------------------------------------------
 
 
-def _strategy(recorded: Manifest, origin: Origin, home: Path) -> Strategy:
+def _strategy(recorded: Manifest, origin: Origin, found_at: _Files) -> Strategy:
     """The strategy with the parameters on record.
 
     Raises:
@@ -243,7 +272,7 @@ def _strategy(recorded: Manifest, origin: Origin, home: Path) -> Strategy:
             hint="put the class into a file and do the run again.",
         )
     with _loading:
-        kind = getattr(_module(place, home), name, None)
+        kind = getattr(_module(place, found_at), name, None)
     if not (isinstance(kind, type) and issubclass(kind, Strategy)):
         raise ConfigError(
             f"{Path(place).name} has no strategy {name} any more.", hint="put it back, or do the run again."
@@ -251,8 +280,8 @@ def _strategy(recorded: Manifest, origin: Origin, home: Path) -> Strategy:
     return kind(**recorded["configuration"]["strategy"]["parameters"])
 
 
-def _module(place: str, home: Path) -> ModuleType:
-    file = _located(place, "strategy", home) if place.endswith(".py") else None
+def _module(place: str, found_at: _Files) -> ModuleType:
+    file = found_at.located(place, "strategy") if place.endswith(".py") else None
     try:
         if file is None:
             return importlib.import_module(place)

@@ -313,7 +313,7 @@ class Results:
         if told.state is not None:
             return told.state
         lock = self.home / "data" / "checkpoints" / f"{name}.lock"
-        return "running" if is_held(lock) else "stopped"
+        return "running" if is_held(lock) else "interrupted"
 
     def _row(self, name: str) -> dict[str, Any] | None:
         document = self._document_path(name)

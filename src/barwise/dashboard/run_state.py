@@ -18,7 +18,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-State = Literal["running", "done", "interrupted", "failed", "stopped"]
+State = Literal["running", "done", "interrupted", "failed"]
 
 STATES: tuple[str, ...] = get_args(State)
 _BEGUN = (b'"kind": "run_begun"', b'"kind": "run_resumed"')

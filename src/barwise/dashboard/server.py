@@ -31,7 +31,7 @@ _BODY_SLACK: Final = 16
 # What is longer goes through a file, which a full disk has no room for. Plotly is shorter.
 _IN_MEMORY: Final = 8 * 1024 * 1024
 # Bytes that wait for a client that does not read, before its stream waits too.
-_MOST_WAITING: Final = 1024 * 1024
+_MOST_WAITING: Final = 64 * 1024
 
 
 def serve(

@@ -281,7 +281,7 @@ def _tests(e: Evidence) -> Sequence[Test]:
         Test("effective trials", e.effective_trials, "trials", "decides nothing", None, False,
              "independent trials that the correlated ones are worth; too lenient to deflate by where a search adapts"),
         Test("Sharpe above 0", e.psr, "share", "decides nothing", None, False,
-             "as if the chosen result were the only trial: of noise 92 % pass 95 %"),
+             "as if the chosen result were the only trial: about half of noise passes 95 %"),
         Test("deflated Sharpe, textbook", e.dsr, "share", "decides nothing", None, False,
              "with the variance across trials, which grows with a real edge: almost blind"),
         Test("superior predictive ability", e.spa, "share", f"{_share(REAL_P)} or less", below(e.spa, REAL_P), False,

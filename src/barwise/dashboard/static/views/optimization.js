@@ -149,7 +149,11 @@ function parallelFigure(parallel, signal) {
 // -- Front ------------------------------------------------------------------------------------------------------------
 
 function front(found, signal) {
-  const rows = found.trial.map((_, row) => row).filter((row) => found.on_front[row]);
+  // In the order of `points`: best first objective first, of equals the best second one.
+  const rows = found.trial.map((_, row) => row).filter((row) => found.on_front[row]).sort((a, b) => {
+    const decides = found.objectives.find(({ values }) => values[a] !== values[b]);
+    return decides ? (decides.values[b] - decides.values[a]) * (decides.direction === "minimize" ? -1 : 1) : a - b;
+  });
   const names = Object.keys(found.points[0] ?? {});
   const table = sheet(
     "Trials on the front",

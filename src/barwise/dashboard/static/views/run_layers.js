@@ -117,7 +117,8 @@ export function tracesOf(data, lines, { view, small, chosen }) {
     ...[1, 2, 3, 4].map((tier) => fillTrace(overlays.fills, tier)),
     ...EXITS.map((reason) => exitTrace(overlays.trades, reason)),
   ];
-  return traces.filter((trace) => trace.x.length > 0).map((trace) => ({ uid: trace.name, ...trace }));
+  // A name of its own, so that what the legend hides stays hidden while other traces come and go.
+  return traces.filter((trace) => trace.x.length > 0).map((trace) => ({ uid: `of${trace.name.replace(/\W/g, "")}`, ...trace }));
 }
 
 function candleTrace(candles) {
