@@ -449,6 +449,18 @@ def test_the_audit_tells_what_it_found(pages: Pages, site: Site) -> None:
 # -- Many markets ------------------------------------------------------------------------------------------------------
 
 
+def test_a_run_over_several_markets_stands_in_the_list_and_opens(pages: Pages, site: Site) -> None:
+    page = pages.opened("#/runs")
+    [name] = [run["name"] for run in site.api("/runs")["runs"] if run["kind"] == "multi"]
+    row = page.locator("tr", has_text=name)
+    row.wait_for()
+    assert "2 markets" in row.inner_text()
+    row.get_by_role("link").first.click()
+    page.wait_for_url(f"**#/market/{name}")
+    page.get_by_role("heading", level=1).wait_for()
+    page.close()
+
+
 def test_each_market_stands_in_the_table_with_its_figures(pages: Pages, site: Site) -> None:
     document = site.api(f"/multi/{site.home.multi}")
     page = pages.kept("market")

@@ -189,7 +189,8 @@ export function stateBadge(state) {
 }
 
 // A market in one line: symbol first, then venue and timeframe; SYNTHETIC where it is made up.
-export function market({ exchange, symbol, timeframe, synthetic } = {}) {
+export function market(about) {
+  const { exchange, symbol, timeframe, synthetic } = about || {}; // several markets have none of them
   return el("span", { class: "market" },
     el("b", null, symbol || "several markets"), " ",
     el("span", { class: "muted" }, [timeframe, exchange].filter(Boolean).join(" \u00b7 ")),

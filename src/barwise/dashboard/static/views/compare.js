@@ -62,7 +62,8 @@ export async function show(root, params, context) {
 
 function picker(names, part, runs, { navigate }) {
   const known = new Map(runs.map((run) => [run.name, run]));
-  const others = runs.filter((run) => run.kind !== "multi" && run.metrics?.baseline && !names.includes(run.name));
+  const others = runs.filter((run) => ["run", "backtest"].includes(run.kind) && run.market && run.metrics?.baseline
+    && !names.includes(run.name));
   const chips = names.map((name, at) => el(
     "li", { class: "chip" },
     mark(at), el("a", { href: `#/run/${encodeURIComponent(name)}` }, known.has(name) ? market(known.get(name).market) : name),

@@ -108,7 +108,7 @@ export async function show(root, params, { signal, navigate, title, announce, ke
       { key: "chosen", label: "", cell: selector, text: true },
       { key: "market", label: "Market", heading: true, text: true, sort: true,
         value: (run) => `${run.market?.symbol || ""} ${run.market?.timeframe || ""}`,
-        cell: (run) => [el("a", { class: "plain", href: opens(run) }, market(run.market)),
+        cell: (run) => [el("a", { class: "plain", href: opens(run) }, market(run.market || { symbol: `${run.markets ?? "several"} markets` })),
           el("span", { class: "name muted" }, run.name)] },
       { key: "state", label: "State", text: true, sort: true, cell: (run) => stateBadge(run.state) },
       { key: "verdict", label: "Verdict", text: true, sort: true, cell: (run) => verdictBadge(run.verdict) },
