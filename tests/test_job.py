@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from barwise.config import MarketChoice, OptimizationConfig, WalkForwardConfig
+from barwise.data.files import write_candles
 from barwise.data.store import CandleStore
+from barwise.data.synthetic import sample_candles
 from barwise.engine import backtest
 from barwise.errors import BacktestError, BarwiseError, ConfigError
 from barwise.optimizer.ledger import DataSet, Ledger
@@ -230,6 +232,26 @@ class Peeking(Strategy):
         entry = bars.close < bars.close
         entry[:-1] = bars.close[1:] > bars.close[:-1]
         return Plan.of(entry=entry)
+
+
+def test_no_report_names_a_folder_of_the_user(
+    tmp_path: Path, shared_home: Path, first: tuple[Outcome, Listener], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert first[0].name
+    elsewhere, home = tmp_path / "folder-of-somebody", tmp_path / "home"
+    elsewhere.mkdir()
+    (home / "data").mkdir(parents=True)
+    shutil.copy(shared_home / "data" / "hardware_profile.json", home / "data")
+    monkeypatch.setenv("BARWISE_HOME", str(home))
+    write_candles(sample_candles("SAMPLE-BTC", "1H", "2024-01-01", "2024-02-10"), elsewhere / "candles.parquet")
+    config = {"market": {"file": str(elsewhere / "candles.parquet"), "markets": [{"file": str(elsewhere / "b.csv")}]}}
+    settings = RunSettings(candle_file=elsewhere / "candles.parquet")
+    outcome, _ = done(job_of(settings, permutations=0, config=config), home)
+    made = [*outcome.files[0].all().values(), *(home / "data" / "results").glob("*.manifest.json")]
+    assert len(made) > 10
+    assert [path.name for path in made if "folder-of-somebody" in path.read_text()] == []
+    document = json.loads(outcome.files[0].json.read_text())
+    assert document["configuration"]["market"] == {"file": "candles.parquet", "markets": [{"file": "b.csv"}]}
 
 
 class TestWhatCannotBeDone:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
@@ -41,9 +42,7 @@ def closed_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     obs.close_logging()
 
 
-def request_of(
-    headers: dict[str, str], url: str = "https://venue.test/path", **body: object
-) -> requests.PreparedRequest:
+def request_of(headers: dict[str, str], url: str = "https://venue.test/path", **body: Any) -> requests.PreparedRequest:
     return requests.Request("POST", url, headers=headers, **body).prepare()
 
 

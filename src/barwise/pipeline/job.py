@@ -57,7 +57,6 @@ from barwise.report.multi_files import MultiFiles, write_multi
 from barwise.report.run_files import RunFiles
 from barwise.report.text import counted
 from barwise.stats.sharpe import expected_maximum
-from barwise.trail import ENDING
 from barwise.validation.engine import PERMUTATIONS
 from barwise.validation.windows import generate_windows
 
@@ -174,12 +173,13 @@ class _Job:
         )
         if explain:
             return None
-        for task in tasks:
-            for key in forgotten[task.name]:
-                self._store.forget(key)
-            if fresh:
-                self._put_aside(task)
-        done = [MarketRun(task, home, self._store, view, tuple(self._stages), _words(hardware)).run() for task in tasks]
+        done = [
+            MarketRun(
+                task, home, self._store, view, tuple(self._stages), _words(hardware), unwanted=forgotten[task.name],
+                fresh=fresh,
+            ).run()
+            for task in tasks
+        ]  # fmt: skip
         findings, files = tuple(found for found, _ in done), tuple(written for _, written in done)
         over_all, name = None, tasks[0].name
         if several:
@@ -285,16 +285,6 @@ class _Job:
         searches = STAGES[first:-1]
         keys = [task.keys.search(stage) for stage in (*searches, *(("7",) if searches else ()))]
         return keys + [task.keys.judging(step) for step in (*_STEPS, *(("look-ahead",) if fresh else ()))]
-
-    def _put_aside(self, task: Task) -> None:
-        """Begin the trail anew; the one before it stays beside it."""
-        trail = self._home / "data" / "results" / f"{task.name}{ENDING}"
-        if not trail.exists():
-            return
-        count = 1
-        while (aside := trail.with_name(f"{task.name}.{count}{ENDING}")).exists():
-            count += 1
-        trail.replace(aside)
 
     # -- One stage -----------------------------------------------------------------------------------------------------
 

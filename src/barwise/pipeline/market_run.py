@@ -6,7 +6,7 @@ would differ.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -18,7 +18,7 @@ from barwise.checkpoints import CheckpointStore, Journal, RunLock, StageKey
 from barwise.config import OptimizationConfig, WalkForwardConfig
 from barwise.data.files import write_atomically
 from barwise.errors import BacktestError, DataError
-from barwise.manifest import describe_job, describe_run, manifest_path, write_manifest
+from barwise.manifest import describe_job, describe_run, manifest_path, portable, write_manifest
 from barwise.obs import correlated
 from barwise.optimizer.engine import OptimizationEngine, OptimizationResult
 from barwise.optimizer.identity import record_run
@@ -106,6 +106,8 @@ class MarketRun:
         view: Who listens.
         before: Stages that were done for all markets.
         hardware: The computer in a few words.
+        unwanted: Keys of checkpoints to forget first.
+        fresh: Begin the trail anew; the one before it stays beside it.
     """
 
     def __init__(
@@ -116,7 +118,11 @@ class MarketRun:
         view: View,
         before: tuple[StageDone, ...],
         hardware: dict[str, str],
+        *,
+        unwanted: Sequence[StageKey] = (),
+        fresh: bool = False,
     ) -> None:
+        self._unwanted, self._fresh = unwanted, fresh
         self._task, self._home, self._store, self._view = task, home, store, view
         self._hardware = hardware
         self.stages = list(before)
@@ -131,19 +137,25 @@ class MarketRun:
             BacktestError: The strategy looks ahead.
             DataError: A file cannot be written.
         """
-        task, home = self._task, self._home
-        results = home / "data" / "results"
-        lock = RunLock(home / "data" / "checkpoints" / f"{task.name}.lock", f"barwise run, {task.name}")
-        with lock, correlated(task.name), Trail(results / f"{task.name}{ENDING}", run=task.name) as self._trail:
-            self._trail.say("run_resumed" if self._trail.events else "run_begun", market=str(task.market))
-            try:
-                found = self._stages()
-            except BaseException as error:
-                kind = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-                self._trail.say(kind, reason=f"{type(error).__name__}: {error}")
-                raise
-            files = self._report(found)
-            self._trail.say("run_done", verdict=found.verdict, report=files.html.name)
+        task = self._task
+        trail = self._home / "data" / "results" / f"{task.name}{ENDING}"
+        lock = RunLock(self._home / "data" / "checkpoints" / f"{task.name}.lock", f"barwise run, {task.name}")
+        with lock, correlated(task.name):
+            # Under the lock: nothing may be taken away from a process that is at this very run.
+            for key in self._unwanted:
+                self._store.forget(key)
+            if self._fresh:
+                _put_aside(trail)
+            with Trail(trail, run=task.name) as self._trail:
+                self._trail.say("run_resumed" if self._trail.events else "run_begun", market=str(task.market))
+                try:
+                    found = self._stages()
+                    files = self._report(found)
+                except BaseException as error:
+                    kind = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+                    self._trail.say(kind, reason=f"{type(error).__name__}: {error}")
+                    raise
+                self._trail.say("run_done", verdict=found.verdict, report=files.html.name)
         return replace(found, stages=tuple(self.stages)), files
 
     def _stages(self) -> RunFindings:
@@ -173,8 +185,12 @@ class MarketRun:
             n_trials = optimization.n_trials
         if validation is not None:
             n_trials = validation.n_trials
+        config = {
+            section: {key: _portable(key, value, self._home) for key, value in values.items()}
+            for section, values in task.config.items()
+        }
         return RunFindings(
-            task.name, baseline, optimization, validation, look_ahead, (), task.config, n_trials, self._hardware
+            task.name, baseline, optimization, validation, look_ahead, (), config, n_trials, self._hardware
         )
 
     # -- Stage 5 -------------------------------------------------------------------------------------------------------
@@ -376,6 +392,29 @@ class _KeptSteps:
     def _journal_path(self, step: str) -> Path:
         key = self._keys.judging(step)
         return self._store.folder / f"{key.stage}-{key.digest[:24]}.journal"
+
+
+def _put_aside(trail: Path) -> None:
+    if not trail.exists():
+        return
+    stem, count = trail.name.removesuffix(ENDING), 1
+    while (aside := trail.with_name(f"{stem}.{count}{ENDING}")).exists():
+        count += 1
+    trail.replace(aside)
+
+
+def _portable(key: str, value: Any, home: Path) -> Any:
+    """A value of the configuration as a report shows it, which is made to be passed on: no folder of a user in it."""
+    if isinstance(value, Mapping):
+        return {name: _portable(name, item, home) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_portable(key, item, home) for item in value]
+    if key.endswith("file") and value is not None:
+        return portable(Path(value), home)
+    if key == "class" and isinstance(value, str) and ".py:" in value:
+        place, _, name = value.rpartition(":")
+        return f"{portable(Path(place), home)}:{name}"
+    return value
 
 
 def _searched_to_the_end(engine: OptimizationEngine, stage: Stage) -> StageResult:
