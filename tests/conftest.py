@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from barwise import obs
 from tests.command_line import Call, Outcome, called
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -40,3 +41,9 @@ def call(home: Path, capfd: pytest.CaptureFixture[str]) -> Call:
         return called(words, capfd.readouterr)
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def no_secrets_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test has hidden from the logs must not be taken out of the texts of the next."""
+    monkeypatch.setattr(obs, "_secrets", set())

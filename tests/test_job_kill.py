@@ -32,13 +32,14 @@ pytestmark = pytest.mark.skipif(
 )
 
 KILLS = 30
+SHUFFLED = 19
 SETTINGS = {
     "optimization.num_trials": 24,
     "optimization.workers": 1,
     "walk_forward.is_length_days": 20,
     "walk_forward.oos_length_days": 10,
     "walk_forward.min_trades_per_window": 1,
-    "validation.permutations": 19,
+    "validation.permutations": SHUFFLED,
 }
 ARGUMENTS = [
     "run", "--yes", "--symbol", "SAMPLE-BTC", "--start", "2024-01-01", "--end", "2024-03-01", "--profile", "FAST",
@@ -179,12 +180,14 @@ def test_after_thirty_kills_the_report_is_that_of_a_run_that_nobody_disturbed(
     (home / "data").mkdir(parents=True)
     shutil.copy(calm / "data" / "hardware_profile.json", home / "data")
     killed: Counter[int] = Counter()  # by the number of finished stages and steps
-    for _ in range(KILLS):
-        before, patience = kept(home), random.uniform(0.3, 4.0)
+    total = kept(calm) + SHUFFLED
+    for kill in range(KILLS):
+        # Spread over the whole run, and always after something new: the last ones fall into the writing of the report.
+        until, patience = max(kept(home) + 1, (kill + 1) * total // (KILLS - 4)), random.uniform(1.0, 6.0)
         process = started(run_it, home)
         began = time.monotonic()
         # Where nothing more is to be kept, the report is being written: then the time alone decides.
-        while process.is_alive() and kept(home) == before and time.monotonic() - began < patience:
+        while process.is_alive() and kept(home) < until and time.monotonic() - began < patience:
             time.sleep(0.001)
         time.sleep(random.exponential(0.05))
         if process.is_alive():

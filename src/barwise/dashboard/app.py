@@ -2,6 +2,7 @@
 
 import logging
 import re
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +29,8 @@ PLOTLY: Final = "barwise-plotly"  # name of the extension that has Plotly's file
 # Every part of the API, in the order of its documentation.
 _PARTS: Final = (api_run, api_search, api_compare, api_data, api_live)
 _STATIC: Final = Path(__file__).parent / "static"
+# The package imports them where they are used. Two requests that do so at once can see one half imported.
+_LIBRARIES: Final = ("polars", "pyarrow.parquet", "scipy.stats", "sqlalchemy", "optuna")
 _PAGE: Final = "index.html"
 # What people read where the web library has found something; its own sentences speak of URLs and servers.
 _SENTENCES: Final = {
@@ -88,6 +91,8 @@ def create_app(config: DashboardConfig | None = None) -> Flask:
     Raises:
         ConfigError: A value of the configuration cannot be.
     """
+    for library in _LIBRARIES:
+        import_module(library)
     state = Dashboard(config or DashboardConfig())
     app = Flask("barwise", static_folder=None, root_path=str(_STATIC.parent))
     app.extensions[EXTENSION] = state
