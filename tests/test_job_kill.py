@@ -180,13 +180,16 @@ def test_after_thirty_kills_the_report_is_that_of_a_run_that_nobody_disturbed(
     (home / "data").mkdir(parents=True)
     shutil.copy(calm / "data" / "hardware_profile.json", home / "data")
     killed: Counter[int] = Counter()  # by the number of finished stages and steps
-    total = kept(calm) + SHUFFLED
-    for kill in range(KILLS):
-        # Spread over the whole run, and always after something new: the last ones fall into the writing of the report.
-        until, patience = max(kept(home) + 1, (kill + 1) * total // (KILLS - 4)), random.uniform(1.0, 6.0)
+    total = kept(calm)
+    for attempt in range(2 * KILLS):
+        if killed.total() == KILLS:
+            break
+        # Spread over the whole run, and always after something new.
+        until = max(kept(home) + 1, (attempt + 1) * (total + SHUFFLED) // KILLS)
+        # Where everything is kept, the report is being written: then the time alone decides.
+        patience = random.uniform(0.1, 1.2) if kept(home) >= total else random.uniform(2.0, 6.0)
         process = started(run_it, home)
         began = time.monotonic()
-        # Where nothing more is to be kept, the report is being written: then the time alone decides.
         while process.is_alive() and kept(home) < until and time.monotonic() - began < patience:
             time.sleep(0.001)
         time.sleep(random.exponential(0.05))
@@ -194,7 +197,7 @@ def test_after_thirty_kills_the_report_is_that_of_a_run_that_nobody_disturbed(
             process.kill()
             killed[len(list((home / "data" / "checkpoints").glob("*.checkpoint")))] += 1
         process.join()
-    assert sum(killed.values()) >= 25, killed
+    assert killed.total() == KILLS, killed
     assert len(killed) >= 6, f"the kills were not spread over the stages: {killed}"
     assert job(home) == 0
     assert_same(home, calm)
