@@ -251,7 +251,7 @@ def test_a_run_started_from_the_form_is_watched_to_its_verdict_and_a_second_tab_
     page.get_by_text("Tests behind the verdict").click()
     page.fill("[name='validation.permutations']", "19")
     page.get_by_role("button", name="Start the run").click()
-    page.wait_for_url("**/live")
+    page.wait_for_url("**/live", wait_until="commit", timeout=120_000)
     expect(page.get_by_role("button", name="Stop")).to_be_visible()
     expect(page.locator(".live-state")).to_contain_text("done")
     (name,) = set(run_names(home)) - set(before)
