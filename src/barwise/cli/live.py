@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from barwise.cli.options import Session, table_lines
+from barwise.cli.options import Session, quiet_searches, table_lines
 from barwise.obs import redact
 
 if TYPE_CHECKING:
@@ -48,16 +48,8 @@ def shown(session: Session, *, explain: bool = False) -> Iterator["View"]:
         session: How the command may speak.
         explain: The plan is what was asked for: it goes to stdout, with the reason of each stage.
     """
-    # Every search says how its stages ended; in a run there are hundreds, of windows and of markets that never were.
-    searches = logging.getLogger("barwise.optimizer.search")
-    level = searches.level
-    if level == logging.NOTSET:
-        searches.setLevel(logging.WARNING)
-    try:
-        with _view_of(session, session.say if explain else None) as view:
-            yield view
-    finally:
-        searches.setLevel(level)
+    with quiet_searches(), _view_of(session, session.say if explain else None) as view:
+        yield view
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from barwise.cli.options import (
     Start,
     Symbol,
     TimeframeName,
+    checked_profile,
     shown_path,
 )
 from barwise.errors import ConfigError, did_you_mean
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _INTERRUPTED = 130
-_PROFILES = ("FAST", "BALANCED", "THOROUGH")
 _LABELS = {
     "html": "Report",
     "json": "Results",
@@ -127,11 +127,7 @@ def optimize(
     data/ledger.sqlite; a search that was stopped goes on from there when the same command is given again.
     """
     session = Session.begin(home, json, quiet)
-    if profile is not None and profile.upper() not in _PROFILES:
-        raise ConfigError(
-            f"{profile} is not a profile.{did_you_mean(profile.upper(), _PROFILES)}",
-            hint=f"use {', '.join(_PROFILES)}.",
-        )
+    chosen_profile = checked_profile(profile)
     if stage not in _STAGES:
         raise ConfigError(f"{stage} is not a stage.{did_you_mean(stage, _STAGES)}", hint=f"use {', '.join(_STAGES)}.")
     told = run_config(
@@ -148,7 +144,7 @@ def optimize(
         strategy=strategy,
         sections={
             "optimization": {
-                "profile": profile and profile.upper(),
+                "profile": chosen_profile,
                 "optuna_sampler": sampler,
                 "objective": objective[0] if objective and len(objective) == 1 else tuple(objective or ()) or None,
                 "num_trials": trials,

@@ -7,14 +7,15 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from barwise.errors import ConfigError
+from barwise.errors import ConfigError, did_you_mean
 from barwise.obs import configure_logging, home_folder
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ TimeframeName = Annotated[
 ]
 Start = Annotated[str | None, typer.Option("--start", metavar="TIME", help="First bar: 2025-01-01, 2025-01-01T04:00.")]
 End = Annotated[str | None, typer.Option("--end", metavar="TIME", help="Bars open before it: the end is exclusive.")]
+
+_PROFILES = ("FAST", "BALANCED", "THOROUGH")
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,32 @@ class Session:
         return Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
 
 
+@contextmanager
+def quiet_searches() -> Iterator[None]:
+    """Every search says how its stages ended; where there are hundreds, of windows and shuffled markets, none does."""
+    searches = logging.getLogger("barwise.optimizer.search")
+    level = searches.level
+    if level == logging.NOTSET:
+        searches.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        searches.setLevel(level)
+
+
+def checked_profile(name: str | None) -> str | None:
+    """The profile of a search as the configuration has it.
+
+    Raises:
+        ConfigError: There is no such profile.
+    """
+    if name is not None and name.upper() not in _PROFILES:
+        raise ConfigError(
+            f"{name} is not a profile.{did_you_mean(name.upper(), _PROFILES)}", hint=f"use {', '.join(_PROFILES)}."
+        )
+    return name and name.upper()
+
+
 def use_home(home: Path | None) -> None:
     """Make a home folder given on the command line the one of this process, and of those it starts."""
     if home is not None:
@@ -121,8 +150,6 @@ def settings_of(command: str, texts: Iterable[str] | None, known: Mapping[str, I
     Raises:
         ConfigError: A name or value is not among them.
     """
-    from barwise.errors import did_you_mean
-
     settings = parsed_settings(texts)
     for key, value in settings.items():
         if key not in known:

@@ -20,9 +20,10 @@ from barwise.cli.options import (
     Start,
     Symbol,
     TimeframeName,
+    checked_profile,
     shown_path,
 )
-from barwise.errors import ConfigError, did_you_mean
+from barwise.errors import ConfigError
 
 if TYPE_CHECKING:
     from barwise.pipeline.job import Outcome
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_PROFILES = ("FAST", "BALANCED", "THOROUGH")
 # Any of these says which market is meant.
 _NAMING = ("exchange", "symbol", "file", "markets")
 # What the search of the main job is, where nobody says otherwise: the one whose verdict has a measured error rate.
@@ -89,15 +89,11 @@ def run(
     market SAMPLE. A run that was stopped goes on where it was when the same command is given again.
     """
     session = Session.begin(home, json, quiet)
-    if profile is not None and profile.upper() not in _PROFILES:
-        raise ConfigError(
-            f"{profile} is not a profile.{did_you_mean(profile.upper(), _PROFILES)}",
-            hint=f"use {', '.join(_PROFILES)}.",
-        )
+    chosen_profile = checked_profile(profile)
 
     def resolved(asked: dict[str, dict[str, Any]]) -> "RunConfig":
         sections = {
-            "optimization": {"profile": profile and profile.upper()} | asked.get("optimization", {}),
+            "optimization": {"profile": chosen_profile} | asked.get("optimization", {}),
         }
         answers = asked.get("market", {})
         options: dict[str, Any] = {

@@ -23,9 +23,11 @@ from barwise.cli.options import (
     Start,
     Symbol,
     TimeframeName,
+    checked_profile,
+    quiet_searches,
     shown_path,
 )
-from barwise.errors import BacktestError, ConfigError, did_you_mean
+from barwise.errors import BacktestError
 
 if TYPE_CHECKING:
     from barwise.data.candles import Candles
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_PROFILES = ("FAST", "BALANCED", "THOROUGH")
 # How each file is announced, in the order of this table.
 _LABELS = {
     "Report": "html",
@@ -270,12 +271,7 @@ def _search(profile: str | None, **options: Any) -> dict[str, Any]:
     Raises:
         ConfigError: There is no such profile.
     """
-    if profile is not None and profile.upper() not in _PROFILES:
-        raise ConfigError(
-            f"{profile} is not a profile.{did_you_mean(profile.upper(), _PROFILES)}",
-            hint=f"use {', '.join(_PROFILES)}.",
-        )
-    return {"profile": profile and profile.upper(), **options}
+    return {"profile": checked_profile(profile), **options}
 
 
 def _long_check(strategy: "Strategy", candles: "Candles", tell: Tell) -> "LookAheadReport":
@@ -318,16 +314,8 @@ def shown_progress(session: Session, *, lines: bool = True) -> Iterator[Tell]:
     Args:
         lines: Whether programs are told it; a command that prints one document tells them nothing before.
     """
-    # Every search says how its stages ended; here there are hundreds, of windows and of markets that never were.
-    searches = logging.getLogger("barwise.optimizer.search")
-    level = searches.level
-    if level == logging.NOTSET:
-        searches.setLevel(logging.WARNING)
-    try:
-        with _teller(session, lines) as tell:
-            yield tell
-    finally:
-        searches.setLevel(level)
+    with quiet_searches(), _teller(session, lines) as tell:
+        yield tell
 
 
 @contextmanager

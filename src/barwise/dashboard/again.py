@@ -6,9 +6,7 @@ is shown only where it is the run on record to the bit.
 """
 
 import importlib
-import importlib.util
 import re
-import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -20,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from barwise.backends.user_modules import load_file
 from barwise.config import ExecutionConfig
 from barwise.core.layout import FloatArray
 from barwise.costs import FeeSchedule
@@ -285,25 +284,9 @@ def _module(place: str, found_at: _Files) -> ModuleType:
     try:
         if file is None:
             return importlib.import_module(place)
-        return _module_of_file(file)
+        return load_file(file, f"strategy_file_{file.stem}")
     except (Exception, SystemExit) as error:
         raise ConfigError(
             f"the strategy of this run, {Path(place).name}, cannot be loaded: {type(error).__name__}.",
             hint="barwise audit RUN --trade 0 says why.",
         ) from error
-
-
-def _module_of_file(file: Path) -> ModuleType:
-    name = f"strategy_file_{file.stem}"
-    specification = importlib.util.spec_from_file_location(name, file)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    # Declared parameters are looked up in the module by name, and a strategy may import its neighbours.
-    sys.modules[name] = module
-    sys.path.insert(0, str(file.parent))
-    try:
-        specification.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(file.parent))
-    return module
