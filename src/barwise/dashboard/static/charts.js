@@ -124,25 +124,6 @@ function zoomed(event) {
   return range[0] === undefined ? undefined : range.map(toMs);
 }
 
-// Zooming one of these charts in time zooms the others to the same span.
-export function linkAxes(nodes) {
-  let busy = false;
-  for (const node of nodes) {
-    node.on?.("plotly_relayout", async (event) => {
-      const range = zoomed(event);
-      if (busy || range === undefined) return;
-      busy = true;
-      const change = range === null ? { "xaxis.autorange": true } : { "xaxis.range": range };
-      try {
-        await Promise.all(nodes.filter((other) => other !== node && drawn.has(other))
-          .map((other) => window.Plotly.relayout(other, change)));
-      } finally {
-        busy = false;
-      }
-    });
-  }
-}
-
 function redrawAll() {
   for (const node of [...drawn.keys()]) {
     if (node.isConnected) redraw(node);
