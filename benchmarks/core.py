@@ -30,7 +30,7 @@ from barwise.data.synthetic import sample_candles
 from barwise.engine import BacktestEngine, complete_plan, kernel_orders
 from barwise.prepare import parameter_records, prepare, resolved_fees
 from barwise.strategy.ema_rsi_atr import EmaRsiAtr
-from barwise.sweeping import sweep
+from barwise.sweeping import Sweeper, sweep
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 LENGTHS = (2_160, 8_640, 52_560, 525_600)
@@ -111,12 +111,14 @@ def engine_times() -> dict[str, float]:
 
 
 def sweep_times() -> list[dict[str, float]]:
-    """Sweeps of growing rows and bars, indicator columns included."""
+    """Sweeps of growing rows and bars: one by itself, and one more of a search, whose lines are there already."""
     found = []
     cores = len(os.sched_getaffinity(0))
     for bars, rows, workers in ((2_160, 1_000, 1), (2_160, 1_000, cores), (2_160, 10_000, cores), (52_560, 200, cores)):
         candles, columns = minutes(bars), random_rows(rows)
         once = median_us(lambda: sweep(candles, EmaRsiAtr(), 0.1, rows=columns, workers=workers))  # noqa: B023
+        sweeper = Sweeper(candles, EmaRsiAtr(), 0.1, workers=workers)
+        further = median_us(lambda: sweeper.sweep(columns))  # noqa: B023
         found.append(
             {
                 "bars": bars,
@@ -124,6 +126,8 @@ def sweep_times() -> list[dict[str, float]]:
                 "threads": workers,
                 "backtests_per_s": rows / once * 1e6,
                 "ns_per_bar_and_row": once * 1e3 / rows / bars,
+                "further_backtests_per_s": rows / further * 1e6,
+                "further_ns_per_bar_and_row": further * 1e3 / rows / bars,
             }
         )
     return found

@@ -28,6 +28,7 @@ from barwise.core.kernel import simulate_rows  # noqa: E402
 from barwise.core.layout import NO_RECORDS, SUMMARY, fresh_states  # noqa: E402
 from barwise.prepare import parameter_records, prepare, resolved_fees  # noqa: E402
 from barwise.strategy.ema_rsi_atr import EmaRsiAtr  # noqa: E402
+from barwise.strategy.shared_lines import SharedLines  # noqa: E402
 from benchmarks.core import minutes, random_rows  # noqa: E402
 
 ROUNDS = 5
@@ -44,7 +45,7 @@ def workload(rows: int, bars: int) -> Workload:
     prepared, varied = prepare(candles), random_rows(rows)
     signal = strategy.signal_parameters()
     columns = {name: varied.get(name, np.broadcast_to(getattr(strategy, name), (rows,))) for name in signal}
-    planned = EmaRsiAtr.plan_rows(candles.bars, prepared.session_vwap, columns)
+    planned = EmaRsiAtr.plan_rows(candles.bars, SharedLines(prepared.session_vwap), columns)
     assert planned is not None
     params = parameter_records(
         rows, strategy, {name: column for name, column in varied.items() if name not in signal}, execution,

@@ -21,6 +21,7 @@ from barwise.core.layout import NO_RECORDS, SUMMARY, fresh_states
 from barwise.data.synthetic import sample_candles
 from barwise.prepare import parameter_records, prepare, resolved_fees
 from barwise.strategy.ema_rsi_atr import EmaRsiAtr
+from barwise.strategy.shared_lines import SharedLines
 from tests.conftest import REPOSITORY
 
 BARS, PAUSE = 400, 250
@@ -55,7 +56,7 @@ def workload(rows: int) -> tuple[Any, Any, Any, Any, Any, Any, Any]:
         name: signal.get(name, np.broadcast_to(getattr(strategy, name), (rows,)))
         for name in strategy.signal_parameters()
     }
-    planned = EmaRsiAtr.plan_rows(candles.bars, prepared.session_vwap, columns)
+    planned = EmaRsiAtr.plan_rows(candles.bars, SharedLines(prepared.session_vwap), columns)
     assert planned is not None
     rules = {
         "atr_sl_multiplier": rng.uniform(0.5, 4.0, rows),

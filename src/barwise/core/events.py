@@ -25,28 +25,35 @@ def crossings(lines: FloatArray, upper: IntArray, lower: IntArray) -> tuple[IntA
     """
     n = lines.shape[1]
     offsets = np.zeros(upper.size + 1, np.int64)
+    bars, sides = np.empty(n, np.int32), np.empty(n, np.int8)
+    # Which line is above, bar by bar, and eight bars at a time: a crossing is rare, and a word that equals the one that
+    # is a bar behind has none.
+    above = np.zeros(n + 8, np.int8)
+    words = (n - 1) // 8
+    now, before = above[1 : 1 + 8 * words].view(np.int64), above[: 8 * words].view(np.int64)
+    at = 0
     for j in range(upper.size):
         a, b = lines[upper[j]], lines[lower[j]]
-        count = 0
-        for t in range(1, n):
-            count += ((a[t - 1] <= b[t - 1]) & (a[t] > b[t])) | ((a[t - 1] >= b[t - 1]) & (a[t] < b[t]))
-        offsets[j + 1] = offsets[j] + count
-    bars = np.empty(offsets[-1], np.int32)
-    sides = np.empty(offsets[-1], np.int8)
-    for j in range(upper.size):
-        a, b = lines[upper[j]], lines[lower[j]]
-        at = offsets[j]
-        for t in range(1, n):
-            if a[t] > b[t]:
-                if a[t - 1] <= b[t - 1]:
-                    bars[at] = t
-                    sides[at] = 1
+        if bars.size - at < n:
+            room = 2 * bars.size + n
+            more_bars, more_sides = np.empty(room, np.int32), np.empty(room, np.int8)
+            more_bars[:at], more_sides[:at] = bars[:at], sides[:at]
+            bars, sides = more_bars, more_sides
+        for t in range(n):
+            above[t] = np.int8(a[t] > b[t]) - np.int8(a[t] < b[t])
+        for word in range(words + 1):
+            if word < words and now[word] == before[word]:
+                continue
+            for t in range(8 * word + 1, min(8 * word + 9, n)):
+                if above[t] > 0:
+                    if a[t - 1] <= b[t - 1]:
+                        bars[at], sides[at] = t, 1
+                        at += 1
+                elif above[t] < 0 and a[t - 1] >= b[t - 1]:
+                    bars[at], sides[at] = t, -1
                     at += 1
-            elif a[t] < b[t] and a[t - 1] >= b[t - 1]:
-                bars[at] = t
-                sides[at] = -1
-                at += 1
-    return offsets, bars, sides
+        offsets[j + 1] = at
+    return offsets, bars[:at], sides[:at]
 
 
 @njit

@@ -5,13 +5,19 @@ one and gets the optimizer, the walk-forward and the reports for free.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from barwise.config import TradeRules
 from barwise.core.layout import Bars, BoolArray, ByteArray, FloatArray
 from barwise.errors import BacktestError
+
+if TYPE_CHECKING:
+    from barwise.strategy.shared_lines import SharedLines
+
+# Bars within which nearly all indicators are defined.
+_USUAL_WARM_UP = 2048
 
 
 class Plan(NamedTuple):
@@ -104,9 +110,11 @@ def _line(name: str, values: Any, length: int) -> FloatArray:
 
 def first_defined(line: FloatArray) -> int:
     """Index of the first value that is not NaN; the length where there is none."""
-    defined: BoolArray = ~np.isnan(line)
-    index = int(defined.argmax()) if line.size else 0
-    return index if line.size and defined[index] else line.size
+    for stop in (_USUAL_WARM_UP, line.size):  # most lines begin early, and a year of minutes is long
+        defined: BoolArray = ~np.isnan(line[:stop])
+        if defined.any():
+            return int(defined.argmax())
+    return line.size
 
 
 class PlanRows(NamedTuple):
@@ -155,14 +163,14 @@ class Strategy(TradeRules):
         )
 
     @classmethod
-    def plan_rows(cls, bars: Bars, session_vwap: FloatArray, columns: Mapping[str, Any]) -> PlanRows | None:
+    def plan_rows(cls, bars: Bars, shared: "SharedLines", columns: Mapping[str, Any]) -> PlanRows | None:
         """Plans of many parameter rows at once; None (the default) means: call `plan` once per distinct set.
 
         A strategy may override it where it can share work between rows; the results must equal `plan`'s to the bit.
 
         Args:
             bars: As in `plan`.
-            session_vwap: The default of the vwap line.
+            shared: Where the lines of all rows and sweeps over these bars are; row 0 is the default of the vwap line.
             columns: Every signal parameter and switch by name, an array of one value per row.
         """
         return None

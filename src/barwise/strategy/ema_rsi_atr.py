@@ -12,9 +12,9 @@ from pydantic import model_validator
 
 from barwise.config import Bool, Float, Int
 from barwise.core.events import crossings, filtered_events
-from barwise.core.layout import PLAN, Bars, BoolArray, FloatArray, IntArray
+from barwise.core.layout import PLAN, Bars, BoolArray
 from barwise.errors import ConfigError
-from barwise.strategy.base import Plan, PlanRows, Strategy, first_defined
+from barwise.strategy.base import Plan, PlanRows, Strategy
 from barwise.strategy.indicators import (
     atr,
     crossed_above,
@@ -24,6 +24,10 @@ from barwise.strategy.indicators import (
     rolling_min,
     rsi,
 )
+from barwise.strategy.shared_lines import SharedLines
+
+# A period and a lookback as one integer.
+_PAIR = 1 << 31
 
 
 class EmaRsiAtr(Strategy):
@@ -94,22 +98,23 @@ class EmaRsiAtr(Strategy):
         )
 
     @classmethod
-    def plan_rows(cls, bars: Bars, session_vwap: FloatArray, columns: Mapping[str, Any]) -> PlanRows | None:
+    def plan_rows(cls, bars: Bars, shared: SharedLines, columns: Mapping[str, Any]) -> PlanRows | None:
         if cls.plan is not EmaRsiAtr.plan:
             return None  # a subclass with a plan of its own is planned one set at a time
         column = {name: np.ascontiguousarray(columns[name]) for name in EmaRsiAtr.signal_parameters()}
-        table = _LineTable(session_vwap)
         fast, slow, trend = (
-            table.add(column[name], lambda period: ema(bars.close, period))
+            shared.rows_of("ema", column[name], lambda period: ema(bars.close, period))
             for name in ("ema_fast", "ema_slow", "ema_trend")
         )
-        risk = table.add(column["atr_period"], lambda period: atr(bars, period))
-        # Pairs of period and lookback as one integer each.
-        base = int(column["rsi_lookback"].max()) + 1
-        rsi_of = column["rsi_period"] * base + column["rsi_lookback"]
-        lowest = table.add(rsi_of, lambda code: rolling_min(rsi(bars.close, code // base), code % base))
-        highest = table.add(rsi_of, lambda code: rolling_max(rsi(bars.close, code // base), code % base))
-        lines = table.lines()
+        risk = shared.rows_of("atr", column["atr_period"], lambda period: atr(bars, period))
+        rsi_of = column["rsi_period"] * _PAIR + column["rsi_lookback"]
+        lowest = shared.rows_of(
+            "lowest rsi", rsi_of, lambda code: rolling_min(rsi(bars.close, code // _PAIR), code % _PAIR)
+        )
+        highest = shared.rows_of(
+            "highest rsi", rsi_of, lambda code: rolling_max(rsi(bars.close, code // _PAIR), code % _PAIR)
+        )
+        lines = shared.matrix
 
         use_trend: BoolArray = column["enable_trend_filter"].astype(np.bool_)
         use_rsi: BoolArray = column["enable_rsi_filter"].astype(np.bool_)
@@ -120,7 +125,7 @@ class EmaRsiAtr(Strategy):
             use_trend, use_rsi, column["rsi_long_threshold"].astype(np.float64),
             column["rsi_short_threshold"].astype(np.float64),
         )  # fmt: skip
-        start = table.starts
+        start = shared.starts
         plans = np.zeros(fast.size, PLAN)
         plans["first_event"], plans["events"] = first, counts
         plans["anchor_line"], plans["vwap_line"], plans["risk_line"] = fast, 0, risk
@@ -169,28 +174,6 @@ class EmaRsiAtr(Strategy):
         if self.enable_rsi_filter:
             needs["rsi_period + rsi_lookback"] = self.rsi_period + self.rsi_lookback
         return needs
-
-
-class _LineTable:
-    """Columns shared by the rows of a sweep, each computed once; line 0 is the session VWAP."""
-
-    def __init__(self, session_vwap: FloatArray) -> None:
-        self._columns = [session_vwap]
-
-    def add(self, codes: Any, compute: Any) -> IntArray:
-        """Append one line per distinct code; returns each row's line."""
-        distinct, inverse = np.unique(codes, return_inverse=True)
-        first = len(self._columns)
-        self._columns.extend(compute(int(code)) for code in distinct)
-        return np.asarray(first + inverse, dtype=np.int64)
-
-    def lines(self) -> FloatArray:
-        return np.stack(self._columns)
-
-    @property
-    def starts(self) -> IntArray:
-        """First defined bar of each line."""
-        return np.array([first_defined(column) for column in self._columns], dtype=np.int64)
 
 
 StrategyConfig = EmaRsiAtr
