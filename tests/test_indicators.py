@@ -694,3 +694,43 @@ def test_a_machine_without_a_writable_folder_compiles_in_every_process(installed
     for _ in range(2):
         state = probe(installed_core, HOME=str(blocked), XDG_CACHE_HOME=str(blocked), LOCALAPPDATA=str(blocked))
         assert state == "[True, False, True]"
+
+
+PRESSED = """
+import os, signal
+import numpy as np
+from numba.extending import overload
+from barwise.core._jit import njit
+
+def pressed(x): ...
+
+@overload(pressed)
+def _pressed(x):
+    print("compiling", flush=True)
+    os.kill(os.getpid(), signal.SIGINT)
+    return lambda x: x + 1.0
+
+@njit
+def function(x):
+    return pressed(x)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    print(function(1.0))
+except KeyboardInterrupt:
+    print("heard")
+print(function(1.0), signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+"""
+
+
+def test_ctrl_c_is_heard_when_the_function_is_compiled_and_leaves_it_whole(
+    installed_core: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "pressed.py"
+    script.write_text(PRESSED)
+    done = subprocess.run(
+        [sys.executable, script], env=os.environ | {"PYTHONPATH": str(installed_core.parent)}, capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == ["compiling", "heard", "2.0 True"]
+    assert done.stderr == ""

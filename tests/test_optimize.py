@@ -685,7 +685,7 @@ class Pressed(Crossing):
         return super().plan(bars)
 
 
-plans: list[int] = []
+plans: list[Any] = []
 
 
 @pytest.mark.usefixtures("plain_interrupts")
@@ -716,6 +716,65 @@ def test_ctrl_c_before_anything_is_known_is_ctrl_c(candles: Candles, storage: st
     plans.extend(range(18))
     with pytest.raises(KeyboardInterrupt):
         search(candles, storage, strategy=Pressed())
+
+
+@pytest.mark.usefixtures("plain_interrupts")
+def test_ctrl_c_while_the_neighbours_are_tried_costs_the_plateau_alone(candles: Candles, storage: str) -> None:
+    plans[:] = range(20)
+    with engine_of(candles, storage, Pressed(), num_trials=16, ranges={"period": (2, 40)}) as engine:
+        stage = engine.optimize("7.1")
+        plans[:] = range(18)  # one more for the backtest of the choice
+        found = engine.result()
+        assert len(plans) == 21  # the first neighbour's was the twentieth, that of the base came after it
+        whole = engine.result()
+    assert not stage.interrupted
+    assert found.interrupted
+    assert found.plateau is None
+    assert found.best.sharpe_ratio == stage.best_value
+    assert not whole.interrupted
+    assert whole.plateau is not None
+    assert whole.best.sharpe_ratio == found.best.sharpe_ratio
+
+
+@pytest.mark.usefixtures("plain_interrupts")
+def test_ctrl_c_while_the_most_robust_trial_is_looked_for_returns_the_best_and_says_so(
+    candles: Candles, storage: str
+) -> None:
+    def press(progress: Progress) -> None:
+        plans[:] = range(19 if progress.done == progress.total else 20)
+
+    found = search(
+        candles, storage, strategy=Pressed(), num_trials=16, ranges={"period": (2, 40)}, choose="robust",
+        on_progress=press,
+    )  # fmt: skip
+    stage = found.stages[0]
+    assert found.interrupted
+    assert len(stage.trials) == 17
+    assert stage.chosen == stage.trials.ranked[0]
+    assert "stage 7.1 was interrupted: its best trial was chosen, not its most robust one." in found.notes
+
+
+class PressedBetween(Crossing):
+    """Somebody presses Ctrl-C when the search asks how many bars a strategy needs, which is before it begins."""
+
+    def needed_bars(self) -> dict[str, int]:
+        if plans == ["armed"]:
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().needed_bars()
+
+
+@pytest.mark.usefixtures("plain_interrupts")
+def test_ctrl_c_before_a_stage_has_begun_keeps_the_stages_before_it(candles: Candles, storage: str) -> None:
+    plans.clear()
+    with engine_of(candles, storage, PressedBetween(), num_trials=8) as engine:
+        first = engine.optimize("7.1")
+        plans[:] = ["armed"]
+        assert engine.optimize("7.2").interrupted
+        plans.clear()
+        found = engine.result()
+    assert [stage.stage for stage in found.stages] == ["7.1"]
+    assert found.interrupted
+    assert found.best.sharpe_ratio == first.best_value
 
 
 def test_a_time_limit_ends_a_stage_with_a_note(candles: Candles, storage: str) -> None:

@@ -4,11 +4,15 @@ Compiled code is stored on disk and reused by later processes. Numba renews a st
 in has changed, but not when a function it calls has changed in another file: the kernel would go on with the old
 arithmetic after an upgrade. So the stamp of every stored function here covers all sources of the core.
 
+Ctrl-C waits for the function that is being compiled: an exception inside LLVM's callbacks is swallowed there and leaves
+a library without code, which fails much later with an error about something else.
+
 Fast-math stays off and nothing depends on the number of threads: the same input gives the same bits on the same
 machine.
 """
 
 import hashlib
+import signal
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -47,11 +51,32 @@ def _compile(function: Callable[..., Any]) -> Any:
     try:
         dispatcher = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no folder of this machine can be written to: compile in every process rather than refuse
-        return numba.njit(**options)(function)
+        dispatcher = numba.njit(**options)(function)
+    # Numba looks it up on the object at each call with new types.
+    dispatcher._compile_for_args = _uninterrupted(dispatcher._compile_for_args)
     stored = _stored_code(dispatcher)
     if stored is not None:
         stored._source_stamp = (stored._source_stamp, core_stamp())
     return dispatcher
+
+
+def _uninterrupted(compile_: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, with a Ctrl-C that comes meanwhile heard at the end."""
+
+    def compiled(*arguments: Any, **named: Any) -> Any:
+        heard: list[Any] = []
+        try:
+            handler = signal.signal(signal.SIGINT, lambda *arrived: heard.append(arrived))
+        except ValueError:  # in a thread; signals are for the main thread
+            return compile_(*arguments, **named)
+        try:
+            return compile_(*arguments, **named)
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_DFL if handler is None else handler)  # None: not set by Python
+            if heard and callable(handler):
+                handler(*heard[0])
+
+    return compiled
 
 
 def compiled_cache_is_cold(*functions: Compiled[..., Any]) -> bool:

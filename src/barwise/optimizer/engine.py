@@ -11,7 +11,7 @@ by `backtest` before it is returned, and a difference is an error.
 import math
 import secrets
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -212,9 +212,14 @@ class OptimizationEngine:
             DataError: The data are too short for a corner of the box.
         """
         stages = self.stages
-        stages.append(
-            search_stage(self._evaluator, self.get_final_config(), stage, self.config, self.run, self._on_progress)
-        )
+        try:
+            stages.append(
+                search_stage(self._evaluator, self.get_final_config(), stage, self.config, self.run, self._on_progress)
+            )
+        except KeyboardInterrupt:
+            if not stages:
+                raise
+            stages[-1] = replace(stages[-1], interrupted=True)  # this one had not begun: the one before is the result
         return stages[-1]
 
     def take(self, stage: StageResult) -> None:
@@ -223,6 +228,8 @@ class OptimizationEngine:
 
     def result(self) -> OptimizationResult:
         """Everything so far, with the chosen strategy replayed by a plain backtest and its neighbourhood measured.
+
+        Ctrl-C ends the measuring; the result then has no plateau and says `interrupted`.
 
         Raises:
             ConfigError: No stage has been run yet.
@@ -234,7 +241,13 @@ class OptimizationEngine:
             )
         started = perf_counter()
         best = replay(self.sweeper, self.get_final_config())
-        plateau = self._plateau()
+        interrupted = any(stage.interrupted for stage in self.stages)
+        plateau = None
+        if not interrupted:  # who pressed Ctrl-C does not wait for hundreds of neighbours
+            try:
+                plateau = self._plateau()
+            except KeyboardInterrupt:
+                interrupted = True
         n_trials = self._ledger.trials(DataSet.of(self.candles))
         years = len(self.candles) / self.candles.timeframe.bars_per_year(self.candles.calendar)
         return OptimizationResult(
@@ -248,7 +261,7 @@ class OptimizationEngine:
             n_trials=n_trials,
             luck_line=expected_maximum(max(1, n_trials)) / math.sqrt(years),
             seconds=sum(stage.seconds for stage in self.stages) + perf_counter() - started,
-            interrupted=any(stage.interrupted for stage in self.stages),
+            interrupted=interrupted,
             notes=tuple(dict.fromkeys(note for stage in self.stages for note in stage.notes)),
         )
 
@@ -269,8 +282,6 @@ class OptimizationEngine:
         self.close()
 
     def _plateau(self) -> Plateau | None:
-        if self.stages[-1].interrupted:
-            return None  # who pressed Ctrl-C does not wait for hundreds of neighbours
         config = self.config
         space = Space(self.get_final_config(), "joint", width=config.profile.width, fixed=config.fixed)
         last = self.stages[-1]

@@ -117,9 +117,15 @@ def search_stage(
     trials = search.trials
     assert trials is not None
     chosen = _confirmed_best(evaluator, space, trials, origin) if evaluator.sweeper.on_gpu else trials.best
-    if config.choose == "robust" and len(trials) > 1 and not interrupted:
-        chosen = _most_robust(evaluator, space, trials, origin)
     notes = list(search.notes)
+    if config.choose == "robust" and len(trials) > 1:
+        try:
+            if not interrupted:
+                chosen = _most_robust(evaluator, space, trials, origin)
+        except KeyboardInterrupt:
+            interrupted = True
+        if interrupted:
+            notes.append(f"stage {stage} was interrupted: its best trial was chosen, not its most robust one.")
     if trials.violation[chosen] > 0.0:
         notes.append(
             "no trial keeps the guards (min_trades, max_drawdown): the nearest one is returned, which is no result."
