@@ -1,6 +1,6 @@
 """What a search costs: the stages, halving, the ledger, a long series, many rows, and how all of it grows.
 
-Run: python benchmarks/optimizer.py [--json] [--plot FILE.html]
+Run: python benchmarks/optimizer.py [--part NAME] [--json] [--plot FILE.html]
 
 Medians of several rounds, each with a new ledger in a temporary folder, so that nothing is answered from the record.
 Absolute times belong to the machine that printed them; the ratios (sampler to search, halved to full, recorded to
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,15 @@ import numpy as np
 
 from barwise.backends import usable_cores
 from barwise.config import OptimizationConfig
+from barwise.core.layout import FloatArray
 from barwise.data.candles import Candles
 from barwise.data.synthetic import sample_candles
 from barwise.optimizer.engine import OptimizationEngine, OptimizationResult
 from barwise.optimizer.evaluation import Evaluator
 from barwise.optimizer.ledger import Ledger, Origin
 from barwise.optimizer.objective import Objective
-from barwise.optimizer.samplers import sobol_points
+from barwise.optimizer.sampler import Told
+from barwise.optimizer.samplers import SAMPLERS, open_sampler, sobol_points
 from barwise.optimizer.space import STAGES, Space
 from barwise.strategy.ema_rsi_atr import EmaRsiAtr
 from barwise.sweeping import Sweeper
@@ -39,7 +42,7 @@ from barwise.sweeping import Sweeper
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 LEVELS = (0.33, 0.66, 1.0)
 NO_HALVING = (1.0,)
-SAMPLERS = ("TPE", "AUTO")
+COMPARED = ("TPE", "AUTO")
 YEAR_OF_MINUTES = 525_600
 FEW_TRIALS = (16, 64)
 # A sweep of the optimizer's own size, and the sizes around it.
@@ -50,6 +53,13 @@ LONG_ROWS = 200
 MEMORY_ROWS = (1, 10_000, 100_000)
 BATCHES = (16, 500, 8_192)
 SEEDS = range(10)
+# Samplers with an optional package, which think for up to a second about a point.
+SLOW_SAMPLERS = {"GP": "torch", "SKOPT": "skopt"}
+SLOW_TRIALS = 60
+HILL_SEEDS, HILL_TRIALS = range(9), (50, 150)
+# Two integers and two reals of the widest box, and where in it the hill has its top.
+HILL = ("rsi_period", "atr_period", "atr_sl_multiplier", "atr_tp_multiplier")
+HILL_TOP = (0.3, 0.7, 0.35, 0.6)
 SYMBOLS, YEARS = ("SAMPLE-BTC", "SAMPLE-ETH", "SAMPLE-TREND", "SAMPLE-NOISE"), range(2019, 2025)
 PARTS = {"first 33 %": (0.0, 0.33), "first 66 %": (0.0, 0.66), "last 33 %": (0.67, 1.0)}
 # The rounds of a measurement stop after this many seconds.
@@ -105,7 +115,7 @@ def searched(candles: Candles, **settings: Any) -> tuple[OptimizationResult, flo
 def stage_times(rounds: int) -> list[dict[str, Any]]:
     """The three BALANCED stages on 2,136 bars, the sampler's own time apart."""
     candles, found = quarter(), []
-    for sampler in SAMPLERS:
+    for sampler in COMPARED:
         searched(candles, optuna_sampler=sampler)
         runs = [searched(candles, optuna_sampler=sampler) for _ in range(rounds)]
         stages = runs[0][0].stages
@@ -315,6 +325,86 @@ def sweep_once(rows: int) -> dict[str, float]:
     return {"rows": rows, "bars": len(candles), "seconds": seconds, "peak_mb": peak}
 
 
+def thinking_s(
+    name: str, space: Space, trials: int, seed: int, values_of: Callable[[FloatArray], FloatArray]
+) -> tuple[float, FloatArray, FloatArray]:
+    """(seconds a sampler thinks, points that were run, their values) in one search of a function that costs nothing.
+
+    Args:
+        values_of: float64 [n, objectives] of points of the unit cube, larger is better.
+    """
+    objectives = values_of(np.zeros((1, len(space.dimensions)))).shape[1]
+    began = time.perf_counter()
+    sampler = open_sampler(name, space, seed, objectives, trials)
+    spent, left = time.perf_counter() - began, trials
+    points, values = [], []
+    while left:
+        began = time.perf_counter()
+        asked = sampler.ask(min(sampler.batch, left))
+        spent += time.perf_counter() - began
+        if not (n := len(asked)):
+            break
+        points.append(space.valid(asked))
+        values.append(values_of(space.to_unit(points[-1])))
+        told = Told(points[-1], values[-1], np.zeros(n), np.full((n, 0), np.nan), np.ones(n, bool))
+        began = time.perf_counter()
+        sampler.tell(told)
+        spent, left = spent + time.perf_counter() - began, left - n
+    return spent, np.concatenate(points), np.concatenate(values)
+
+
+def usable_samplers() -> list[str]:
+    """All samplers but those whose package is not installed."""
+    return [name for name in SAMPLERS if name not in SLOW_SAMPLERS or find_spec(SLOW_SAMPLERS[name]) is not None]
+
+
+def proposal_times(rounds: int) -> list[dict[str, Any]]:
+    """The sampler's own time for each trial, ask and tell, with 16 parameters."""
+    space = Space(EmaRsiAtr(), "joint", width=0.15)
+    searches = [(name, 1, SLOW_TRIALS if name in SLOW_SAMPLERS else 150) for name in usable_samplers()]
+    searches += [("TPE", 1, 300), ("TPE", 2, 150), ("NSGA-II", 2, 150), ("NSGA-III", 2, 150)]
+    found = []
+    for name, objectives, trials in searches:
+
+        def work(seed: int, name: str = name, objectives: int = objectives, trials: int = trials) -> float:
+            return thinking_s(name, space, trials, seed, lambda unit: -np.abs(unit[:, :objectives] - 0.3))[0]
+
+        work(0)
+        times = [work(seed) for seed in range(1 if name in SLOW_SAMPLERS else rounds)]
+        found.append(
+            {
+                "sampler": name,
+                "objectives": objectives,
+                "trials": trials,
+                "ms_per_trial": statistics.median(times) / trials * 1e3,
+            }
+        )
+    return found
+
+
+def planted_hill() -> list[dict[str, Any]]:
+    """How near the best of some trials comes to the top of a hill; the smaller the better.
+
+    Squared distance in widths of the box, medians over seeds.
+    """
+    strategy = EmaRsiAtr()
+    names = Space(strategy, "joint", width=0.15).names
+    space = Space(strategy, "joint", width=0.15, wide=True, fixed=[name for name in names if name not in HILL])
+
+    def height(unit: FloatArray) -> FloatArray:
+        heights: FloatArray = -((unit - np.array(HILL_TOP)) ** 2).sum(axis=1, keepdims=True)
+        return heights
+
+    found = []
+    for name in usable_samplers():
+        line: dict[str, Any] = {"sampler": name}
+        for trials in HILL_TRIALS[: 1 if name in SLOW_SAMPLERS else None]:
+            best = [-float(thinking_s(name, space, trials, seed, height)[2].max()) for seed in HILL_SEEDS]
+            line[f"distance_of_{trials}"] = statistics.median(best)
+        found.append(line)
+    return found
+
+
 def scaling(rounds: int) -> list[dict[str, Any]]:
     """Nanoseconds per bar and row of a sweep, along one of threads, rows and bars at a time."""
     cores = usable_cores()
@@ -386,6 +476,7 @@ def shown(value: Any) -> str:
 def main() -> None:
     """Measure everything and print it."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--part", action="append", metavar="NAME", help="measure this part only; repeatable")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--plot", type=Path, metavar="FILE.html", help="write how a sweep scales as a page")
     parser.add_argument("--rounds", type=int, default=5, help="of each measurement; the median counts")
@@ -394,6 +485,8 @@ def main() -> None:
     if options.sweep_rows is not None:
         print(json.dumps(sweep_once(options.sweep_rows)))
         return
+    if options.plot is not None and options.part and "scaling" not in options.part:
+        parser.error("the plot is of the part scaling")
     parts: dict[str, Callable[[], Any]] = {
         "memory": memory,
         "stages": lambda: stage_times(options.rounds),
@@ -402,11 +495,16 @@ def main() -> None:
         "ledger": lambda: ledger_times(options.rounds),
         "a year of minutes": long_times,
         "scaling": lambda: scaling(options.rounds),
+        "proposals": lambda: proposal_times(options.rounds),
+        "planted hill": planted_hill,
     }
+    wanted = options.part or list(parts)
+    if unknown := [name for name in wanted if name not in parts]:
+        parser.error(f"{unknown[0]} is not a part; the parts are {', '.join(parts)}")
     found: dict[str, Any] = {"machine": {"python": platform.python_version(), "cores": usable_cores()}}
-    for name, part in parts.items():
+    for name in wanted:
         print(f"measuring {name} ...", file=sys.stderr)
-        found[name] = part()
+        found[name] = parts[name]()
     if options.plot is not None:
         scaling_figure(found["scaling"]).write_html(options.plot, include_plotlyjs=True)
         print(f"the plot is in {options.plot}", file=sys.stderr)

@@ -1,12 +1,15 @@
 """Shared fixtures: where the real market data lies, and a home folder of its own for every test that writes files."""
 
 import os
+from collections.abc import Iterator
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
 
 from barwise import obs
 from tests.command_line import Call, Outcome, called
+from tests.forked import Start, fork_server, starting
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -41,6 +44,20 @@ def call(home: Path, capfd: pytest.CaptureFixture[str]) -> Call:
         return called(words, capfd.readouterr)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def processes(request: pytest.FixtureRequest) -> ForkServerContext:
+    """What processes are forked off; it has loaded the test's module, and what that names in `PRELOADED`."""
+    module = request.module
+    return fork_server([*getattr(module, "PRELOADED", ()), module.__name__], REPOSITORY)
+
+
+@pytest.fixture
+def started(processes: ForkServerContext) -> Iterator[Start]:
+    """Start a process that does not outlive the test."""
+    with starting(processes) as start:
+        yield start
 
 
 @pytest.fixture(autouse=True)

@@ -20,9 +20,11 @@ import pytest
 
 import tests.backend_tasks as work
 from barwise.backends import Backend, checked_workers, open_backend, usable_cores
-from barwise.cli.strategies import load_strategy
+from barwise.config import OptimizationConfig
 from barwise.data.synthetic import sample_candles
 from barwise.errors import APIError, BacktestError, BarwiseError, ConfigError, RateLimitError
+from barwise.manifest.strategies import load_strategy
+from barwise.optimizer.engine import optimize
 from barwise.strategy.ema_rsi_atr import EmaRsiAtr
 from barwise.sweeping import Sweeper
 from tests.conftest import REPOSITORY
@@ -597,3 +599,29 @@ def test_a_sweep_in_steps_is_the_same_on_every_backend(remote: Backend) -> None:
         found.append([step.tobytes() for step in steps] + [run.starts.tobytes()])
     assert found[0] == found[1]
     assert there.sweep(columns).summaries.tobytes() == here.sweep(columns).summaries.tobytes()
+
+
+def test_a_whole_search_on_ray_is_that_on_threads_to_the_bit(ray_backend: Backend, tmp_path: Path) -> None:
+    assert ray_backend.workers == 2  # it is up, and the search finds it
+    candles = sample_candles("SAMPLE-BTC", "1H", "2025-01-01", "2025-02-15")
+    found = []
+    for name in ("threads", "ray"):
+        config = OptimizationConfig(
+            optuna_sampler="AUTO", num_trials=60, min_rung_trades=0, backend=name, workers=2,
+            storage=str(tmp_path / f"{name}.sqlite"),
+        )  # fmt: skip
+        found.append(optimize(candles, EmaRsiAtr(), 0.1, config=config, check_lookahead=False))
+    here, there = found
+    assert sum(stage.pruned for stage in here.stages) > 50  # rungs were judged, and their survivors went on
+    for mine, theirs in zip(here.stages, there.stages, strict=True):
+        assert (mine.chosen, mine.config) == (theirs.chosen, theirs.config)
+        for part in ("points", "reported", "values", "violation", "steps", "complete", "sharpe", "summaries", "bars"):
+            assert getattr(mine.trials, part).tobytes() == getattr(theirs.trials, part).tobytes(), (mine.stage, part)
+    assert here.best.metrics == there.best.metrics
+    assert here.n_trials == there.n_trials
+    assert here.plateau is not None
+    assert there.plateau is not None
+    assert here.plateau.values.tobytes() == there.plateau.values.tobytes()
+    assert here.top is not None
+    assert there.top is not None
+    assert here.top.rows == there.top.rows

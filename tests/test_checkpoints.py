@@ -4,7 +4,6 @@ import io
 import json
 import logging
 import math
-import multiprocessing
 import os
 import pickle
 import resource
@@ -16,7 +15,6 @@ from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from hashlib import sha256
-from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -38,7 +36,6 @@ from barwise.strategy.ema_rsi_atr import EmaRsiAtr
 from barwise.strategy.indicators import rolling_max, shift
 from barwise.sweeping import Sweeper
 from barwise.validation.engine import ValidationReport, validate
-from tests.conftest import REPOSITORY
 
 CANDLES = sample_candles("SAMPLE-BTC", "1H", datetime(2025, 1, 1), datetime(2025, 4, 1))
 BASE = EmaRsiAtr(ema_fast=5, ema_slow=12, ema_trend=30, rsi_period=7)
@@ -552,20 +549,6 @@ def test_prune_removes_what_was_used_longest_ago(store: CheckpointStore, sweeper
 
 
 # Kill it.
-
-
-@pytest.fixture(scope="module")
-def processes() -> ForkServerContext:
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        pytest.skip("this system cannot fork")
-    context = multiprocessing.get_context("forkserver")
-    assert isinstance(context, ForkServerContext)
-    context.set_forkserver_preload(["tests.test_checkpoints"])
-    with pytest.MonkeyPatch.context() as patch:
-        # The server of Python 3.11 imports its modules before it is told where they are.
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "src")]))
-        forkserver.ensure_running()
-    return context
 
 
 def bulk(number: int) -> Any:

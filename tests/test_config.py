@@ -16,6 +16,7 @@ from barwise.config import (
     TradeRules,
     WalForwardConfig,
     parameter_stage,
+    without_passwords,
 )
 from barwise.costs import FeeSchedule, fee_schedule
 from barwise.errors import ConfigError
@@ -38,7 +39,7 @@ def test_optimization_and_walk_forward_defaults_are_the_documented_ones() -> Non
         "profile": "BALANCED", "optuna_sampler": "TPE", "multi_fidelity": True, "fidelity_levels": [0.33, 0.66, 1.0],
         "num_trials": None, "seed": 42, "workers": None, "storage": None, "timeout": None, "objective": "sharpe_ratio",
         "min_rung_trades": 20, "min_trades": 5, "max_drawdown": None, "space": "profile", "ranges": [], "fixed": [],
-        "choose": "best", "backend": "threads", "address": None, "batch_size": 8192,
+        "choose": "best", "backend": "auto", "address": None, "batch_size": 8192,
     }  # fmt: skip
     assert WalForwardConfig().to_dict() == {
         "is_length_days": 60, "oos_length_days": 20, "stride_days": 20, "min_trades_per_window": 5, "reoptimize": True,
@@ -144,7 +145,45 @@ def test_ranges_are_given_by_name_and_stay_good_as_a_key() -> None:
 
 def test_a_password_in_the_storage_url_is_not_written_out() -> None:
     config = OptimizationConfig(storage="postgresql://trader:geheim@db.example:5432/trials")
-    assert config.to_dict()["storage"] == "postgresql://trader:***@db.example:5432/trials"
+    assert config.to_dict()["storage"] == "postgresql://trader@db.example:5432/trials"
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql://db.example/trials?user=me&password=geheim", "postgresql://db.example/trials?user=me"),
+        ("postgresql://db.example/trials?sslPass%77ord=geheim", "postgresql://db.example/trials"),
+        (
+            "postgresql://me:ge/heim@db.example:5432/trials?connect_timeout=3",
+            "postgresql://me@db.example:5432/trials?connect_timeout=3",
+        ),
+        ("postgresql://me:ge@geheim@db.example/trials", "postgresql://me@db.example/trials"),
+        ("postgresql://db.example:5432/trials?user=me&password=ge@geheim", "postgresql://***"),
+        ("postgresql://me:ge?geheim@db.example/trials", "postgresql://***"),
+        ("sqlite:///data/ledger.sqlite", "sqlite:///data/ledger.sqlite"),
+        ("data/with password=in its name.sqlite", "data/with password=in its name.sqlite"),
+    ],
+)
+def test_no_password_of_an_address_is_shown_or_written_wherever_it_stands(address: str, shown: str) -> None:
+    config = OptimizationConfig(storage=address, seed=3)
+    assert config.storage == address
+    assert without_passwords(address) == config.to_dict()["storage"] == shown
+    assert repr(config) == f"OptimizationConfig(seed=3, storage={shown!r})"
+    assert "heim" not in f"{config} {config!r} {config.to_dict()}"
+
+
+@pytest.mark.parametrize("storage", ["", "  "])
+def test_an_empty_address_is_no_word_for_the_default(storage: str) -> None:
+    with pytest.raises(ConfigError, match="storage must be a file or a database URL; got"):
+        OptimizationConfig(storage=storage)
+
+
+def test_objectives_are_told_by_their_names() -> None:
+    def calm(result: Any) -> float:
+        return 0.0
+
+    assert OptimizationConfig(objective=calm).to_dict()["objective"] == "calm"
+    assert OptimizationConfig(objective=("sharpe", calm)).to_dict()["objective"] == ["sharpe", "calm"]
 
 
 def test_the_error_says_the_default_and_an_unknown_name_the_known_ones() -> None:

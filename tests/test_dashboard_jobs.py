@@ -25,13 +25,16 @@ from barwise.dashboard.form import DEFAULT_STRATEGY, Form
 from barwise.dashboard.job_environment import child_environment
 from barwise.dashboard.job_log import JobLog, cut_down
 from barwise.dashboard.jobs import Jobs, toml_of
-from barwise.dashboard.run_process import holder_of, state_of, trail_of
-from barwise.errors import CheckpointError, ConfigError
+from barwise.dashboard.results import Results
+from barwise.dashboard.run_settings import settings_of
+from barwise.dashboard.run_state import holder_of, state_of, trail_of
+from barwise.errors import CheckpointError, ConfigError, DataError
 from barwise.hardware import measure_hardware, save_profile
 from barwise.hardware.profile import FILE_NAME
+from barwise.pipeline.stage_names import STAGES_OF_A_MARKET, STEPS
 from barwise.run_config import resolve
 from barwise.strategy.ema_rsi_atr import EmaRsiAtr
-from barwise.trail import read
+from barwise.trail import Event, Trail, read
 from tests.command_line import BREAKOUT
 from tests.conftest import REPOSITORY
 
@@ -415,6 +418,31 @@ class TestForm:
         assert problem.key in {key, "start", "end"} if not key else problem.key == key
 
     @pytest.mark.parametrize(
+        ("second", "part"),
+        [
+            ({"symbol": "NOSUCH"}, "symbol"),
+            ({"exchange": "BINANCEE", "symbol": "BTCUSDT"}, "exchange"),
+            ({"exchange": "BINANCE"}, "exchange"),
+            ({"timeframe": "7X"}, "timeframe"),
+            ({"quantity": "many"}, "quantity"),
+            ({"quantity": -1.0}, "quantity"),
+            ({"symbl": "SAMPLE-ETH"}, ""),
+        ],
+    )
+    def test_what_is_wrong_with_one_of_several_markets_is_told_by_its_row(
+        self, form: Form, second: dict[str, Any], part: str
+    ) -> None:
+        [problem] = form.check({"market": {"markets": [{"symbol": "SAMPLE-BTC"}, second]}}).problems
+        assert (problem.section, problem.key, problem.row, problem.part) == ("market", "markets", 1, part)
+
+    def test_each_wrong_row_is_told_and_a_market_named_twice_is_none_of_them(self, form: Form) -> None:
+        wrong = [{"symbol": "A"}, {"symbol": "SAMPLE-BTC"}, {"exchange": "BINANCE"}]
+        assert [problem.row for problem in form.check({"market": {"markets": wrong}}).problems] == [0, 2]
+        [problem] = form.check({"market": {"markets": [{}, {"symbol": "sample-btc"}]}}).problems
+        assert (problem.key, problem.row) == ("markets", None)
+        assert "named twice" in problem.message
+
+    @pytest.mark.parametrize(
         ("section", "key", "value"),
         [
             ("market", "file", "/etc/passwd"),
@@ -458,6 +486,64 @@ class TestForm:
         assert (problem.section, problem.key) == ("strategy", "lookbak")
         assert "Did you mean lookback?" in problem.message
 
+    def test_only_a_strategy_of_the_home_folder_is_run(self, tmp_path: Path) -> None:
+        home, work = tmp_path / "home", tmp_path / "work"
+        for folder in (home, work):
+            folder.mkdir()
+            (folder / "breakout.py").write_text(BREAKOUT)
+        (home / "linked.py").symlink_to(work / "breakout.py")
+        form = Form(home, work, {})
+        assert form.document()["strategies"] == [
+            DEFAULT_STRATEGY,
+            f"{home}/breakout.py:Breakout",
+            f"{home}/linked.py:Breakout",
+        ]
+        assert form.check({"strategy": {"class": f"{home}/breakout.py:Breakout"}}).problems == ()
+        for elsewhere in (
+            "breakout.py:Breakout",
+            str(work / "breakout.py"),
+            str(home / "linked.py"),
+            "../work/breakout.py",
+        ):
+            [problem] = form.check({"strategy": {"class": elsewhere}}).problems
+            assert "not below the home folder" in problem.message
+            with pytest.raises(ConfigError, match="not below the home folder"):
+                form.parameters(elsewhere)
+
+    def test_the_parameters_of_a_strategy_are_those_that_it_declares(self, form: Form, home: Path) -> None:
+        declared = (
+            "import os, pathlib\nfrom typing import Literal\nfrom barwise import Bool, Float\n"
+            "pathlib.Path('imported_by').write_text(str(os.getpid()))\nprint('{')\n"
+        )
+        own = '    share: float = Float(0.5, low=0.1, high=0.9, help="of the range")\n    rising: bool = Bool(True)\n'
+        own += '    kind: Literal["high", "close"] = "high"\n'
+        file = home / "breakout.py"
+        file.write_text(declared + BREAKOUT.replace("    lookback", f"{own}    lookback"))
+        schema = form.parameters("breakout.py:Breakout")
+        assert int((home / "imported_by").read_text()) != os.getpid()
+        found = schema["properties"]
+        assert set(list(found)[1:5]) == {"share", "rising", "kind", "lookback"}  # its own come first
+        assert (found["lookback"]["type"], found["lookback"]["minimum"], found["lookback"]["default"]) == (
+            "integer",
+            2,
+            20,
+        )
+        share = found["share"]
+        assert (share["type"], share["minimum"], share["maximum"], share["description"]) == (
+            "number",
+            0.1,
+            0.9,
+            "of the range",
+        )
+        assert (found["rising"]["type"], found["kind"]["enum"]) == ("boolean", ["high", "close"])
+        built_in = form.parameters(DEFAULT_STRATEGY)["properties"]
+        assert "ema_fast" in built_in
+        assert "ema_fast" not in found
+        assert set(found) - set(built_in) == {"share", "rising", "kind", "lookback"}
+        file.write_text("def (")
+        with pytest.raises(ConfigError, match="SyntaxError"):
+            form.parameters("breakout.py:Breakout")
+
     def test_a_strategy_that_never_ends_or_cannot_be_read_is_a_problem_of_its_class(
         self, form: Form, home: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -500,6 +586,40 @@ class TestForm:
         found = Form(home, home, {}).check(values)
         assert bool(found.problems) != bool(found.values)
         assert all(problem.message for problem in found.problems)
+
+
+class TestSettings:
+    @pytest.fixture
+    def results(self, home: Path) -> Results:
+        return Results(home)
+
+    def test_those_of_a_run_stand_in_its_trail(self, results: Results, home: Path) -> None:
+        sections = {"market": {"start": "2025-01-01", "quantity": None}, "strategy": {"class": "breakout.py:Breakout"}}
+        with Trail(trail_of(home, "run-x"), run="run-x") as trail:
+            trail.say("run_begun")
+            trail.add([Event("configuration", "configuration", {"sections": sections})])
+        assert settings_of(results, "run-x") == sections
+
+    def test_those_of_another_command_stand_in_the_file_beside_it(self, results: Results, home: Path) -> None:
+        folder = home / "data" / "results"
+        folder.mkdir(parents=True)
+        (folder / "one.json").write_text('{"metrics": {}}')
+        with pytest.raises(NotFound, match="nothing says how one was begun"):
+            settings_of(results, "one")
+        file = folder / "one.config.toml"
+        file.write_text('[market]\nsymbol = "SAMPLE-ETH"\nend = "none"\n[unknown]\nx = 1\n')
+        assert settings_of(results, "one") == {"market": {"symbol": "SAMPLE-ETH", "end": None}}
+        file.write_text("[market")
+        with pytest.raises(DataError, match="no file of settings"):
+            settings_of(results, "one")
+        with pytest.raises(NotFound):
+            settings_of(results, "../one")
+
+    def test_they_are_settings_of_the_same_run(self, jobs: Jobs, ready: Path) -> None:
+        values = checked(ready, QUICK)
+        jobs.start(values)
+        name = ended(jobs)["name"]
+        assert checked(ready, {key: dict(found) for key, found in settings_of(Results(ready), name).items()}) == values
 
 
 class Page:
@@ -559,6 +679,24 @@ class TestEndpoints:
         assert set(form["schema"]["properties"]) == set(form["values"]) == set(form["sources"])
         assert "SAMPLE" in form["venues"]
         assert page.post("/form/check", {"values": form["values"]})[1]["ok"]
+
+    def test_the_stages_are_those_of_the_pipeline(self, page: Page) -> None:
+        told = page.get("/stages")
+        assert [(one["number"], one["name"]) for one in told["stages"]] == list(STAGES_OF_A_MARKET)
+        assert [one["name"] for one in told["steps"]] == [step.name for step in STEPS]
+        assert {one["planned"] for one in told["steps"]} == {"walk-forward", "shuffled", "verdict"}
+
+    def test_a_strategy_is_asked_for_its_parameters_by_a_page_only(self, page: Page, ready: Path) -> None:
+        (ready / "breakout.py").write_text(BREAKOUT)
+        name = str(ready / "breakout.py:Breakout")
+        status, found = page.post("/form/strategy", {"name": name})
+        assert (status, found["schema"]["properties"]["lookback"]["minimum"]) == (200, 2)
+        assert found["error"] is None
+        status, refused = page.post("/form/strategy", {"name": "/etc/strategy.py:Mine"})
+        assert (status, refused["schema"]) == (200, None)
+        assert "not below the home folder" in refused["error"]["message"]
+        answer = page._client.post("/api/v1/form/strategy", json={"name": name}, base_url=ADDRESS)
+        assert answer.status_code == 403
 
     @pytest.mark.parametrize("name", ["nobody", "a%00b", "..%5Cx"])
     def test_unknown_names_are_not_found(self, page: Page, name: str) -> None:

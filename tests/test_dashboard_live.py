@@ -21,7 +21,7 @@ from barwise.dashboard.app import create_app
 from barwise.dashboard.config import DashboardConfig
 from barwise.dashboard.errors import NotFound, TooBusy
 from barwise.dashboard.live import Listener, Live, Message
-from barwise.dashboard.run_process import holder_of, is_name, state_of, trail_of
+from barwise.dashboard.run_state import holder_of, is_name, state_of, trail_of
 from barwise.dashboard.sse import EventStream, event_bytes
 from barwise.trail import ENDING, Event, Trail
 from tests.conftest import REPOSITORY
@@ -211,6 +211,114 @@ class TestSlowClients:
         assert len(messages) <= 1_001
         assert messages[-1].event == "reload"
         assert silence(listener, 0.2) == []
+
+    def test_who_was_too_far_behind_is_told_every_line_again(self, live: Live, tmp_path: Path) -> None:
+        with trail(tmp_path) as writer:
+            writer.add(trials(0, 3))
+        with live.listen(RUN) as listener:
+            told(listener, lambda found: len(numbers(found)) == 3)
+            for number in range(5_000):
+                listener.tell("run", f"run-{number}", "{}")
+            messages = told(listener, lambda found: len(numbers(found)) == 3)
+        assert numbers(messages) == [0, 1, 2]
+        first_line = next(at for at, message in enumerate(messages) if message.event == "line")
+        assert messages[first_line - 1].event == "reload"
+
+
+ALL = "run-multi-0a1b2c3d"
+ONE, OTHER = "run-sample-btc-1h-11111111", "run-sample-eth-1h-22222222"
+
+
+def course(messages: list[Message], run: str) -> list[tuple[int, str]]:
+    """Number and kind of each line of one of several markets."""
+    found = [json.loads(message.data) for message in messages if message.event == "market"]
+    return [(one["line"]["seq"], one["line"]["kind"]) for one in found if one["run"] == run]
+
+
+def over_all(home: Path, *runs: str) -> Trail:
+    """The trail of a run over several markets, which has begun."""
+    writer = trail(home, ALL)
+    writer.say("run_begun", market=f"{len(runs)} markets")
+    writer.add([Event("markets", "markets", {"markets": [{"run": run, "label": run} for run in runs]})])
+    return writer
+
+
+class TestMarkets:
+    def test_who_listens_to_all_is_told_the_course_of_each_and_no_more(self, live: Live, tmp_path: Path) -> None:
+        with trail(tmp_path, ONE) as writer:
+            writer.say("run_begun")
+            writer.add(trials(0, 3))
+            writer.say("stage_begun", stage="5", name="baseline")
+        with over_all(tmp_path, ONE, OTHER) as whole, live.listen(ALL) as listener:
+            messages = told(listener, lambda found: len(course(found, ONE)) == 2)
+            assert course(messages, ONE) == [(0, "run_begun"), (4, "stage_begun")]
+            assert [line["kind"] for line in lines(messages)] == ["run_begun", "markets"]
+            # One that has not begun yet is heard as soon as it does.
+            with trail(tmp_path, OTHER) as writer:
+                writer.say("run_begun")
+                writer.add(trials(0, 3))
+                writer.say("run_done", verdict="UNPROVEN")
+            messages = told(listener, lambda found: len(course(found, OTHER)) == 2)
+            assert course(messages, OTHER) == [(0, "run_begun"), (4, "run_done")]
+            assert course(messages, ONE) == []
+            whole.say("run_done")
+            assert [line["kind"] for line in lines(told(listener, lines))] == ["run_done"]
+
+    def test_who_comes_again_is_told_the_course_of_each_from_its_first_line(self, live: Live, tmp_path: Path) -> None:
+        with trail(tmp_path, ONE) as writer:
+            writer.say("run_begun")
+            writer.say("stage_begun", stage="5", name="baseline")
+        with over_all(tmp_path, ONE), live.listen(ALL, 1) as listener:
+            messages = told(listener, lambda found: len(course(found, ONE)) == 2)
+        assert numbers(messages) == []
+        assert course(messages, ONE) == [(0, "run_begun"), (1, "stage_begun")]
+
+    def test_a_market_that_is_begun_anew_is_told_from_its_first_line(self, live: Live, tmp_path: Path) -> None:
+        with trail(tmp_path, ONE) as writer:
+            writer.say("run_begun")
+            writer.say("run_done")
+        with over_all(tmp_path, ONE), live.listen(ALL) as listener:
+            told(listener, lambda found: len(course(found, ONE)) == 2)
+            path = trail_of(tmp_path, ONE)
+            path.replace(path.with_name(f"{ONE}.1{ENDING}"))
+            with trail(tmp_path, ONE) as writer:
+                writer.say("run_begun")
+            messages = told(listener, lambda found: course(found, ONE))
+            assert course(messages, ONE) == [(0, "run_begun")]
+            assert "reload" not in {message.event for message in messages}
+
+    def test_all_of_it_is_told_again_when_it_is_begun_anew(self, live: Live, tmp_path: Path) -> None:
+        with trail(tmp_path, ONE) as writer:
+            writer.say("run_begun")
+        with over_all(tmp_path, ONE):
+            pass
+        with live.listen(ALL) as listener:
+            told(listener, lambda found: course(found, ONE))
+            path = trail_of(tmp_path, ALL)
+            path.replace(path.with_name(f"{ALL}.1{ENDING}"))
+            with over_all(tmp_path, ONE):
+                messages = told(listener, lambda found: course(found, ONE))
+        assert [message.event for message in messages if message.event in {"reload", "line"}] == [
+            "reload",
+            "line",
+            "line",
+        ]
+
+    def test_how_it_is_with_each_is_told(self, live: Live, tmp_path: Path) -> None:
+        with trail(tmp_path, ONE) as writer:
+            writer.say("run_begun")  # and its process is not there any more
+        with over_all(tmp_path, ONE, OTHER), live.listen(ALL) as listener:
+            messages = told(listener, lambda found: len(states(found)) == 2)
+        found = [json.loads(message.data) for message in messages if message.event == "run"]
+        assert {one["name"]: one["state"] for one in found} == {ALL: "interrupted", ONE: "interrupted"}
+
+    def test_a_name_that_leads_elsewhere_is_no_market(self, live: Live, tmp_path: Path) -> None:
+        (tmp_path / "secret.audit.jsonl").write_text('{"time": "", "run": "x", "seq": 0, "kind": "run_begun"}\n')
+        with over_all(tmp_path, "../../secret", ONE), live.listen(ALL) as listener:
+            with trail(tmp_path, ONE) as writer:
+                writer.say("run_begun")
+            messages = told(listener, lambda found: course(found, ONE))
+            assert course(messages + silence(listener), "../../secret") == []
 
 
 class TestRuns:

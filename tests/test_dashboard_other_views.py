@@ -461,6 +461,48 @@ def test_a_run_over_several_markets_stands_in_the_list_and_opens(pages: Pages, s
     page.close()
 
 
+def test_the_list_shows_what_was_out_of_sample_first_and_says_what_was_not(pages: Pages, site: Site) -> None:
+    page = pages.opened("#/runs")
+    heads = page.locator("thead tr.groups th")
+    assert heads.all_inner_texts() == ["out-of-sample", "in-sample", "baseline"]
+    shown = {"out_of_sample": 4, "optimized": 2, "baseline": 2}
+    runs = site.api("/runs")["runs"]
+    assert {run["kind"] for run in runs} == {"run", "multi"}
+    for run in runs:
+        row = page.locator("tbody tr", has_text=run["name"])
+        for part, many in shown.items():
+            figures = run["metrics"][part]
+            expected = ["n/a"] * 4
+            if figures is not None:
+                sharpe = figures["sharpe_ratio"]
+                expected = [
+                    "n/a" if sharpe is None else f"{sharpe:+.2f}",
+                    percent(figures["total_return"], signed=True),
+                    percent(figures["max_drawdown"]),
+                    f"{figures['trades']:,}",
+                ]
+            found = [text.strip() for text in row.locator(f".figure.{part}").all_inner_texts()]
+            assert [text.replace("-0.00", "0.00") for text in expected[:many]] == found
+    page.close()
+
+
+def test_a_run_over_several_markets_has_its_verdicts_and_the_figures_of_all_in_the_list(
+    pages: Pages, site: Site
+) -> None:
+    document = site.api(f"/multi/{site.home.multi}")
+    page = pages.opened("#/runs")
+    row = page.locator("tbody tr", has_text=site.home.multi)
+    for word, many in document["verdicts"].items():
+        expect(row).to_contain_text(re.compile(rf"{many} \S \W*{word}"))
+    expect(row).to_contain_text("SYNTHETIC")
+    together = document["portfolios"]["optimized"]["rebalanced"]
+    expect(row.locator(".figure.optimized").first).to_have_text(f"{together['sharpe_ratio']:+.2f}")
+    page.get_by_role("searchbox").fill("sample-eth")
+    expect(row).to_be_visible()
+    expect(page.locator("tbody tr", has_text=site.home.btc)).to_have_count(0)
+    page.close()
+
+
 def test_each_market_stands_in_the_table_with_its_figures(pages: Pages, site: Site) -> None:
     document = site.api(f"/multi/{site.home.multi}")
     page = pages.kept("market")

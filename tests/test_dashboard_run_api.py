@@ -6,7 +6,8 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -164,6 +165,50 @@ class TestRuns:
         assert kinds == {finished.name: "run", MULTI: "multi", **alone}
         begun = [row["begun_ms"] for row in rows]
         assert begun == sorted(begun, reverse=True)
+
+    def test_a_run_over_several_markets_has_the_figures_of_equal_weight_and_its_verdicts(
+        self, copied: Finished
+    ) -> None:
+        path = copied.home / "data" / "results" / f"{MULTI}.json"
+        document = json.loads(path.read_text("utf-8"))
+        [own] = document["markets"]
+        other = own | {
+            "label": "ETH 4H", "timeframe": "4H", "synthetic": False, "first_ms": own["first_ms"] - 5,
+            "last_ms": own["last_ms"] - 5, "out_of_sample": None, "optimized": own["optimized"] | {"total_trades": 7},
+        }  # fmt: skip
+        weighted = {"sharpe_ratio": 0.5, "total_return": -1.5, "max_drawdown": 2.5, "volatility": 9.0}
+        document |= {
+            "markets": [own, other],
+            "verdicts": {"UNPROVEN": 1, "LIKELY OVERFIT": 1},
+            "portfolios": {
+                "baseline": {"markets": [own["label"]], "rebalanced": weighted},
+                "optimized": {"markets": [own["label"], "ETH 4H"], "rebalanced": weighted},
+                "out_of_sample": {"markets": [own["label"]], "rebalanced": None},
+            },
+        }
+        path.write_text(json.dumps(document), "utf-8")
+        row = next(one for one in Results(copied.home).rows() if one["name"] == MULTI)
+        figures = {"sharpe_ratio": 0.5, "total_return": -1.5, "max_drawdown": 2.5}
+        assert row["metrics"] == {
+            "baseline": figures | {"trades": own["baseline"]["total_trades"]},
+            "optimized": figures | {"trades": own["optimized"]["total_trades"] + 7},
+            "out_of_sample": None,
+        }
+        assert (row["markets"], row["labels"]) == (2, [own["label"], "ETH 4H"])
+        assert (row["verdict"], row["verdicts"]) == (None, {"UNPROVEN": 1, "LIKELY OVERFIT": 1})
+        assert row["market"] == {"exchange": "SAMPLE", "symbol": "", "timeframe": "", "synthetic": True}
+        assert (row["first_ms"], row["last_ms"]) == (own["first_ms"] - 5, own["last_ms"])
+
+    def test_a_run_over_several_markets_that_is_not_done_has_no_document(self, tmp_path: Path) -> None:
+        path = trail_of(tmp_path, "run_begun", name=MULTI)
+        with Trail(path, run=MULTI) as trail:
+            trail.say("markets", markets=[{"label": "A", "run": "run-a"}, {"label": "B", "run": "run-b"}])
+        app = create_app(DashboardConfig(tmp_path))
+        [row] = ask(app.test_client(), "/runs")["runs"]
+        error = ask(app.test_client(), f"/multi/{MULTI}", 404)["error"]
+        app.extensions["barwise"].close()
+        assert (row["kind"], row["markets"], row["verdicts"]) == ("multi", 2, {})
+        assert "no document yet" in error["message"]
 
     def test_a_home_folder_without_runs_has_an_empty_list(self, tmp_path: Path) -> None:
         app = create_app(DashboardConfig(tmp_path))
@@ -641,6 +686,84 @@ class TestTrail:
         assert [one["message"] for one in found] == ["first", "second", "third api_key=***", "sixth"]
         assert found[0]["time"] == 1_743_508_801_000
         assert last == found[-2:]
+
+    def test_the_log_of_a_run_of_the_page_is_what_its_job_said_at_the_times_of_the_trail(
+        self, copied: Finished
+    ) -> None:
+        own = copied.name
+        ended = {
+            line["name"]: round(datetime.fromisoformat(line["time"]).timestamp() * 1000)
+            for line in read(copied.home / "data" / "results" / f"{own}.audit.jsonl", {"stage_done"})
+        }
+        began = ended["look-ahead"] - 5_000
+        job_of(
+            copied.home, began, [own],
+            {"event": "stage_done", "number": "1", "name": "credentials", "text": "none is needed", "market": ""},
+            {"event": "progress", "number": "5", "name": "look-ahead", "done": 1, "total": 2, "market": ""},
+            {"event": "stage_done", "number": "5", "name": "look-ahead", "text": "none found", "market": ""},
+            "/lib/x.py:1: UserWarning: api_key=abcdef123456",
+            {"event": "stage_done", "number": "7.1", "name": "integers", "text": "12 trials", "state": "kept"},
+            {"event": "finding", "text": "the data have a gap"},
+            {"error": {"kind": "DataError", "message": "no bars.", "hint": "fetch some."}},
+            {"event": "result", "name": own},
+        )  # fmt: skip
+        app = create_app(DashboardConfig(copied.home))
+        found = ask(app.test_client(), f"/runs/{own}/log")
+        last = ask(app.test_client(), f"/runs/{own}/log", lines=1)["lines"]
+        app.extensions["barwise"].close()
+        assert [(line["time"], line["level"], line["message"]) for line in found["lines"]] == [
+            (began, "INFO", "stage 1, credentials: none is needed"),
+            (ended["look-ahead"], "INFO", "stage 5, look-ahead: none found"),
+            (ended["look-ahead"], "WARNING", "/lib/x.py:1: UserWarning: api_key=***"),
+            (ended["integers"], "INFO", "stage 7.1, integers: 12 trials, kept from before"),
+            (ended["integers"], "INFO", "the data have a gap"),
+            (ended["integers"], "ERROR", "no bars. fetch some."),
+        ]
+        assert found["sources"] == ["logs/jobs/job-0123456789ab.jsonl"]
+        assert last == found["lines"][-1:]
+
+    def test_a_warning_that_stands_in_a_log_file_is_not_told_twice(self, copied: Finished) -> None:
+        own = copied.name
+        job_of(copied.home, 0, [own], "warning: the clock is off", "another")
+        line = {"time": "2025-04-01T12:00:01+00:00", "level": "WARNING", "message": "the clock is off", "run": own}
+        (copied.home / "logs" / "backtest_engine.log").write_text(json.dumps(line) + "\n", "utf-8")
+        app = create_app(DashboardConfig(copied.home))
+        found = ask(app.test_client(), f"/runs/{own}/log")
+        app.extensions["barwise"].close()
+        assert [one["message"] for one in found["lines"]] == ["another", "the clock is off"]
+        assert found["sources"] == ["logs/jobs/job-0123456789ab.jsonl", "logs/backtest_engine.log"]
+
+    def test_of_a_job_over_several_markets_each_run_is_told_what_is_its_own(self, copied: Finished) -> None:
+        own = copied.name
+        row = next(one for one in Results(copied.home).rows() if one["name"] == own)
+        label = " ".join(row["market"][part] for part in ("exchange", "symbol", "timeframe"))
+        job_of(
+            copied.home, 0, [MULTI, own, "run-other-1h-00000000"],
+            {"event": "stage_done", "number": "3", "name": "input", "text": "for all", "market": ""},
+            {"event": "stage_done", "number": "5", "name": "baseline", "text": "own", "market": label},
+            {"event": "stage_done", "number": "5", "name": "baseline", "text": "other", "market": "SAMPLE OTHER 1H"},
+        )  # fmt: skip
+        app = create_app(DashboardConfig(copied.home))
+        told = {
+            name: [one["message"].rpartition(": ")[2] for one in ask(app.test_client(), f"/runs/{name}/log")["lines"]]
+            for name in (own, MULTI)
+        }
+        app.extensions["barwise"].close()
+        assert told == {own: ["for all", "own"], MULTI: ["for all", "own", "other"]}
+
+
+def job_of(home: Path, began_ms: int, runs: list[str], *said: Mapping[str, Any] | str) -> None:
+    """A job that has ended, with what it said."""
+    job = "job-0123456789ab"
+    record = {
+        "job": job, "pid": 1, "began_ms": began_ms, "ended_ms": began_ms + 60_000, "runs": runs, "state": "done",
+        "stopping": False, "error": None,
+    }  # fmt: skip
+    (home / "data" / "jobs").mkdir()
+    (home / "data" / "jobs" / f"{job}.json").write_text(json.dumps(record), "utf-8")
+    (home / "logs" / "jobs").mkdir(parents=True)
+    lines = [line if isinstance(line, str) else json.dumps(line) for line in said]
+    (home / "logs" / "jobs" / f"{job}.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
 
 
 # -- How runs stand ----------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from barwise.data.candles import Candles
 from barwise.data.files import read_candles, read_description, write_candles
-from barwise.data.quality import find_gaps
+from barwise.data.gaps import find_gaps
 from barwise.data.store import CandleStore, Span
 from barwise.errors import ConfigError, DataError, RateLimitError
 from barwise.exchange.base import Capabilities, Check, Market, Page

@@ -4,24 +4,18 @@ The children come from a fork server that has everything imported, so that fifty
 they do to the disk is what any process does that is killed.
 """
 
-import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from multiprocessing import forkserver
-from multiprocessing.context import ForkServerContext
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from barwise.data.store import CandleStore, Span
 from barwise.exchange.download import download
 from barwise.timeframe import HOUR_MS
-from tests.conftest import REPOSITORY
+from tests.forked import Start
 from tests.test_candles import NEW_YEAR, built, hours
 from tests.test_download import FakeVenue
 
@@ -32,9 +26,7 @@ GONE = frozenset({*range(12), 333, 334, *range(1000, 1031), 1777})
 END = NEW_YEAR + BARS * HOUR_MS
 KILLS = 50
 
-pytestmark = pytest.mark.skipif(
-    "forkserver" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork"
-)
+PRELOADED = ("polars",)
 
 
 # Made once, in the fork server too, so that its children start with it.
@@ -76,37 +68,8 @@ def questions(log: Path) -> list[Span]:
     return [Span(*map(int, line.split())) for line in lines]
 
 
-@pytest.fixture(scope="module")
-def processes() -> ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
-    assert isinstance(context, ForkServerContext)
-    context.set_forkserver_preload(["polars", "tests.test_download_kill"])
-    with pytest.MonkeyPatch.context() as patch:
-        # The server of Python 3.11 imports its modules before it is told where they are.
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "src")]))
-        forkserver.ensure_running()
-    return context
-
-
-@pytest.fixture
-def started(processes: ForkServerContext) -> Iterator[Callable[..., BaseProcess]]:
-    """Start a process that does not outlive the test."""
-    running: list[BaseProcess] = []
-
-    def start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
-        process: BaseProcess = processes.Process(target=target, args=arguments, daemon=True)
-        process.start()
-        running.append(process)
-        return process
-
-    yield start
-    for process in running:
-        process.kill()
-        process.join()
-
-
 def test_after_fifty_kills_the_store_is_that_of_an_undisturbed_download_and_nothing_stored_was_asked_again(
-    tmp_path: Path, started: Callable[..., BaseProcess]
+    tmp_path: Path, started: Start
 ) -> None:
     root, log = tmp_path / "cache", tmp_path / "asked"
     store, random = CandleStore(root), np.random.default_rng(3)
@@ -140,9 +103,7 @@ def test_after_fifty_kills_the_store_is_that_of_an_undisturbed_download_and_noth
     assert not list(root.rglob(".tmp-*"))
 
 
-def test_two_downloads_of_one_market_at_once_end_with_every_candle_once(
-    tmp_path: Path, started: Callable[..., BaseProcess]
-) -> None:
+def test_two_downloads_of_one_market_at_once_end_with_every_candle_once(tmp_path: Path, started: Start) -> None:
     root, log = tmp_path / "cache", tmp_path / "asked"
     pair = [started(download_everything, root, log) for _ in range(2)]
     for process in pair:
@@ -156,9 +117,7 @@ def test_two_downloads_of_one_market_at_once_end_with_every_candle_once(
     assert store.get(*KEY) == MARKET
 
 
-def test_a_compaction_that_is_killed_loses_no_bar_and_readers_never_notice_one(
-    tmp_path: Path, started: Callable[..., BaseProcess]
-) -> None:
+def test_a_compaction_that_is_killed_loses_no_bar_and_readers_never_notice_one(tmp_path: Path, started: Start) -> None:
     store, candles, random = CandleStore(tmp_path / "cache"), MARKET, np.random.default_rng(4)
     reads = 0
     for begin in range(0, 1500, 100):

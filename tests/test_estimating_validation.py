@@ -90,9 +90,13 @@ class TestSteps:
         asked, judged = (estimated(search_of(num_trials=None, optuna_sampler=name)) for name in ("TPE", "AUTO"))
         assert asked == judged
 
-    def test_with_halving_the_kernel_sees_58_percent_of_the_bars(self) -> None:
-        whole, halved = (estimated(search_of(multi_fidelity=on))["permutations"] for on in (False, True))
-        assert whole - halved == pytest.approx(0.42 * KERNEL * (1 + 99))
+    def test_with_halving_the_kernel_sees_58_percent_of_the_bars_in_the_stages_that_are_halved(self) -> None:
+        settings = {"min_rung_trades": 0}
+        whole, halved = (estimated(search_of(multi_fidelity=on, **settings))["permutations"] for on in (False, True))
+        assert whole - halved == pytest.approx(0.42 * 2 / 3 * KERNEL * (1 + 99))
+
+    def test_without_trades_enough_for_a_rung_nothing_is_halved(self) -> None:
+        assert estimated(search_of(multi_fidelity=True)) == estimated()
 
     @pytest.mark.parametrize("name", ["bars", "windows", "in_sample_bars", "permutations"])
     def test_more_of_anything_never_takes_less_time(self, name: str) -> None:

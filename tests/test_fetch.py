@@ -24,6 +24,7 @@ from barwise.exchange.download import Progress
 from barwise.exchange.manager import ExchangeManager
 from tests.conftest import REPOSITORY
 from tests.no_network import ManualClock, cut_off
+from tests.terminal import Terminal
 from tests.venues import faults
 from tests.venues.market import CREDENTIALS, parquet_columns
 from tests.venues.server import VenueServer
@@ -309,6 +310,33 @@ class TestEnvironment:
             read_environment()
 
 
+SPAN_OF_3000 = ("--start", "2025-01-01", "--end", "2025-05-06")
+
+
+def stopped_after(pages: int) -> Callable[..., Any]:
+    """What `Binance.fetch_page` does until somebody types Ctrl-C."""
+    from barwise.exchange.binance import Binance
+
+    ask, asked = Binance.fetch_page, 0
+
+    def fetch_page(venue: Binance, *question: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked > pages:
+            raise KeyboardInterrupt
+        return ask(venue, *question)
+
+    return fetch_page
+
+
+def downloaded(out: str) -> list[tuple[int, int, str]]:
+    """The JSON lines of a run that say how far a download is."""
+    lines = [json.loads(line) for line in out.splitlines()]
+    told = [line for line in lines if line.get("step") == "days of BINANCE BTCUSDT 1H"]
+    assert all((line["event"], line["number"], line["name"]) == ("progress", "5", "candles") for line in told)
+    return [(line["done"], line["total"], line["text"].split(", ")[0]) for line in told]
+
+
 class TestCommandLine:
     WORDS = ("fetch", "BINANCE", "BTCUSDT", "1H", "--start", "2025-01-01", "--end", "2025-01-03")
 
@@ -333,16 +361,46 @@ class TestCommandLine:
         from barwise.exchange.binance import Binance
 
         serve({("BINANCE", "BTCUSDT", "1H"): walk(3000)})
-        asked = Binance.fetch_page
-
-        def interrupted(self: Binance, symbol: str, timeframe: Any, start: int, end: int) -> Any:
-            if start > 1_735_689_600_000:
-                raise KeyboardInterrupt
-            return asked(self, symbol, timeframe, start, end)
-
-        monkeypatch.setattr(Binance, "fetch_page", interrupted)
+        monkeypatch.setattr(Binance, "fetch_page", stopped_after(1))
         assert main([*self.WORDS[:-1], "2025-04-01"]) == 130
         assert "1,000 candles had come and are stored" in capfd.readouterr().err
+
+    def test_run_tells_in_days_how_far_its_download_is_and_goes_on_where_it_was_stopped(
+        self, serve: Fetching, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        from barwise.exchange.binance import Binance
+
+        server = serve({("BINANCE", "BTCUSDT", "1H"): walk(3000)})
+        words = ["run", "--json", "--explain", "--exchange", "BINANCE", "--symbol", "BTCUSDT", *SPAN_OF_3000]
+        with monkeypatch.context() as patch:
+            patch.setattr(Binance, "fetch_page", stopped_after(1))
+            assert main(words) == 130
+        assert downloaded(capfd.readouterr().out) == [(41, 125, "1,000 candles")]
+        server.log.clear()
+        assert main(words) == 0
+        # What had come is not asked for again: 83 1/3 days were missing.
+        assert downloaded(capfd.readouterr().out) == [(42, 84, "1,000 candles"), (84, 84, "2,000 candles")]
+        assert not server.log.asked_twice
+
+    def test_backtest_draws_the_bar_of_its_download_on_a_terminal_and_takes_it_away(
+        self, serve: Fetching, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        serve({("BINANCE", "BTCUSDT", "1H"): walk(3000)})
+        words = ["backtest", "--json", "--no-report", "--exchange", "BINANCE", "--symbol", "BTCUSDT", *SPAN_OF_3000]
+        terminal = Terminal()
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setenv("COLUMNS", "160")
+        monkeypatch.setattr("sys.stderr", terminal)
+        assert main(words) == 0
+        assert json.loads(capfd.readouterr().out)["schema_version"] >= 1
+        drawn = terminal.getvalue()
+        assert "BINANCE BTCUSDT 1H" in drawn
+        assert "3,000 rows" in drawn
+        assert terminal.rows() == [""]
+        before = len(drawn)
+        assert main(words) == 0
+        assert "BTCUSDT" not in terminal.getvalue()[before:]
+        assert terminal.rows() == [""]
 
     def test_a_fetch_without_a_first_bar_or_a_venue_is_a_mistake_of_usage(
         self, clock: ManualClock, capfd: pytest.CaptureFixture[str]

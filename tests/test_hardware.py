@@ -17,6 +17,8 @@ import pytest
 
 from barwise.cli import main
 from barwise.config import OptimizationConfig, OptimizationProfile
+from barwise.data.synthetic import sample_candles
+from barwise.engine import backtest
 from barwise.errors import ConfigError, DataError
 from barwise.hardware import (
     BATCH_SIZES,
@@ -38,8 +40,12 @@ from barwise.hardware import (
     save_profile,
 )
 from barwise.hardware.measuring import _modest
-from barwise.optimizer.search import planned_trials
+from barwise.hardware.profile import MEASURED_SAMPLERS
+from barwise.optimizer.samplers import SAMPLERS
+from barwise.optimizer.search import evaluator_of, planned_trials
 from barwise.optimizer.space import STAGES
+from barwise.strategy.ema_rsi_atr import EmaRsiAtr
+from barwise.sweeping import Sweeper
 
 GIB = 2**30
 
@@ -79,6 +85,12 @@ def profile_of(**changes: Any) -> HardwareProfile:
             SamplerSpeed("AUTO", 500, 7, 0.001),
             SamplerSpeed("AUTO", 1_500, 7, 0.002),
             SamplerSpeed("AUTO", 3_000, 7, 0.003),
+            SamplerSpeed("TPE", 150, 10, 1.2, objectives=2),
+            *(
+                SamplerSpeed(name, 150, 10, 0.15 * objectives, objectives)
+                for name, objectives in MEASURED_SAMPLERS
+                if name not in ("TPE", "AUTO")
+            ),
         ),
         "loading_seconds": {"TPE": 0.5, "AUTO": 0.25},
         "card_speeds": (),
@@ -239,12 +251,13 @@ class TestEstimate:
         assert many.planning == pytest.approx(few.planning)
         assert many.kernel == pytest.approx(10 * few.kernel)
 
-    def test_the_neighbours_of_the_result_are_one_batch_over_all_bars(self) -> None:
+    def test_the_neighbours_of_the_result_and_the_steps_of_nineteen_others_are_a_batch_each(self) -> None:
         without = estimate(profile_of(), bars=2_000, sampler="TPE", trials_by_stage=(50,), neighbours=0)
         found = estimate(profile_of(), bars=2_000, sampler="TPE", trials_by_stage=(50,), neighbours=512)
-        assert found.kernel - without.kernel == pytest.approx(512 * 2_000 * 4e-9)
-        assert found.planning - without.planning == pytest.approx(1e-3 + 2e-5)
-        assert found.books - without.books == pytest.approx(0.00712)
+        assert found.kernel - without.kernel == pytest.approx((512 + 19 * 32) * 2_000 * 4e-9)
+        assert found.planning - without.planning == pytest.approx(2 * (1e-3 + 2e-5))
+        assert found.books - without.books == pytest.approx(0.00712 * (1 + 19 * 32 / 512))
+        assert found.preparation - without.preparation == pytest.approx(21 * 2_000 * 1e-7)
 
     def test_a_longer_search_than_was_timed_grows_by_the_power_of_the_last_two(self) -> None:
         found = estimate(profile_of(), bars=2_000, sampler="TPE", trials_by_stage=(600,))
@@ -267,21 +280,58 @@ class TestEstimate:
     ) -> None:
         config = OptimizationConfig(profile=search, optuna_sampler=sampler)
         trials = [times * planned_trials(search, stage) for stage in STAGES]
-        assert estimate_of(profile_of(), config, bars=3_000) == estimate(
-            profile_of(), bars=3_000, sampler=sampler, trials_by_stage=trials
+        assert estimate_of(profile_of(), config, bars=30_000) == estimate(
+            profile_of(), bars=30_000, sampler=sampler, trials_by_stage=trials
         )
 
-    def test_a_configuration_without_multi_fidelity_simulates_all_bars(self) -> None:
-        config = OptimizationConfig(optuna_sampler="AUTO", multi_fidelity=False)
-        halved = OptimizationConfig(optuna_sampler="AUTO")
-        with_all, with_half = (estimate_of(profile_of(), one, bars=9_000).kernel for one in (config, halved))
-        neighbours = 512 * 9_000 * 4e-9
-        assert (with_half - neighbours) / (with_all - neighbours) == pytest.approx(0.58)
+    def test_a_configuration_without_multi_fidelity_simulates_all_bars_and_timeouts_are_never_halved(self) -> None:
+        halved, whole = (OptimizationConfig(optuna_sampler="AUTO", multi_fidelity=on) for on in (True, False))
+        with_half, with_all = (estimate_of(profile_of(), one, bars=30_000).kernel for one in (halved, whole))
+        per_row = 30_000 * 4e-9
+        assert with_all == pytest.approx((1_500 + 1_500 + 500 + 512 + 19 * 32) * per_row)
+        assert with_half == pytest.approx((0.58 * 3_000 + 500 + 512 + 19 * 32) * per_row)
+
+    @pytest.mark.parametrize(
+        ("trades", "share"), [(0, 1.0), (30, 1.0), (31, 0.66 + 0.5 * 0.34), (60, 0.66 + 0.5 * 0.34), (61, 0.58)]
+    )
+    def test_rungs_of_fewer_than_twenty_trades_are_left_out(self, trades: int, share: float) -> None:
+        config = OptimizationConfig(optuna_sampler="AUTO", num_trials=700)
+        found = estimate_of(profile_of(), config, bars=9_000, joint=True, trades=trades)
+        assert found.kernel == pytest.approx((700 * share + 512 + 19 * 32) * 9_000 * 4e-9)
+
+    @pytest.mark.parametrize("end", ["2024-03-30", "2024-06-01", "2024-12-31"])
+    def test_the_rungs_of_an_estimate_are_those_of_the_search(self, end: str) -> None:
+        candles = sample_candles("SAMPLE-BTC", "1H", "2024-01-01", end)
+        base = backtest(candles, EmaRsiAtr(), 0.1, check_lookahead=False)
+        config = OptimizationConfig(optuna_sampler="AUTO", num_trials=700)
+        evaluator = evaluator_of(Sweeper(candles, EmaRsiAtr(), 0.1, check_lookahead=False), config, None)
+        bars = len(candles)
+        wanted = estimate(
+            profile_of(), bars=bars, sampler="AUTO", trials_by_stage=(700,), levels=evaluator.levels
+        )  # fmt: skip
+        assert estimate_of(profile_of(), config, bars=bars, joint=True, trades=base.total_trades) == wanted
+        # Nobody has to run it first: on SAMPLE hours the built-in strategy is known.
+        assert estimate_of(profile_of(), config, bars=bars, joint=True) == wanted
+
+    @pytest.mark.parametrize("sampler", ["TPE", "NSGA-II"])
+    def test_two_objectives_take_the_time_of_two_and_all_bars(self, sampler: str) -> None:
+        config = OptimizationConfig(optuna_sampler=sampler, objective=("sharpe_ratio", "max_drawdown"))
+        found = estimate_of(profile_of(), config, bars=30_000, joint=True)
+        of_150 = {"TPE": 1.2, "NSGA-II": 0.3}[sampler]
+        assert found.sampler == pytest.approx(of_150 * 350 / 150)
+        assert found.kernel == pytest.approx((350 + 512 + 19 * 32) * 30_000 * 4e-9)
+
+    def test_a_function_of_the_result_takes_a_plain_backtest_for_each_trial_and_neighbour(self) -> None:
+        plain = estimate(profile_of(), bars=2_000, sampler="TPE", trials_by_stage=(50,), levels=(1.0,))
+        config = OptimizationConfig(objective=lambda result: result.net_pnl, num_trials=50)
+        found = estimate_of(profile_of(), config, bars=2_000, joint=True)
+        steps = 19 * 32 * 2_000 * 4e-9  # of the others that came close, which are then not run
+        assert found.kernel - plain.kernel == pytest.approx((50 + 512) * 2_000 * 1e-7 - steps)
 
     def test_a_joint_search_has_the_trials_of_all_stages(self) -> None:
         config = OptimizationConfig(optuna_sampler="AUTO")
-        found = estimate_of(profile_of(), config, bars=2_000, joint=True)
-        assert found == estimate(profile_of(), bars=2_000, sampler="AUTO", trials_by_stage=(3_500,))
+        found = estimate_of(profile_of(), config, bars=20_000, joint=True)
+        assert found == estimate(profile_of(), bars=20_000, sampler="AUTO", trials_by_stage=(3_500,))
 
     @pytest.mark.parametrize("sampler", ["TPE", "AUTO"])
     def test_more_bars_never_take_less_time_however_noisy_the_measurement(self, sampler: str) -> None:
@@ -302,7 +352,7 @@ class TestEstimate:
                 ),
             )  # fmt: skip
             times = [
-                estimate(noisy, bars=bars, sampler=sampler, trials_by_stage=(150, 150, 50)).seconds
+                estimate(noisy, bars=bars, sampler=sampler, trials_by_stage=(150, 150, 50)).known
                 for bars in (1, 300, 1_999, 2_000, 2_136, 8_760, 19_999, 20_000, 52_560, 500_000)
             ]
             assert times == sorted(times), seed
@@ -310,7 +360,7 @@ class TestEstimate:
     @pytest.mark.parametrize("sampler", ["TPE", "AUTO"])
     def test_more_trials_never_take_less_time(self, sampler: str) -> None:
         times = [
-            estimate(profile_of(), bars=8_760, sampler=sampler, trials_by_stage=(trials,)).seconds
+            estimate(profile_of(), bars=8_760, sampler=sampler, trials_by_stage=(trials,)).known
             for trials in (1, 5, 16, 17, 49, 50, 51, 150, 160, 161, 300, 301, 1_000, 5_000)
         ]
         assert times == sorted(times)
@@ -323,10 +373,28 @@ class TestEstimate:
         )  # fmt: skip
         assert found.kernel >= 7.0
 
-    @pytest.mark.parametrize("sampler", ["GP", "CMA-ES"])
-    def test_a_sampler_that_is_not_timed_is_said_to_be_unknown(self, sampler: str) -> None:
-        with pytest.raises(ConfigError, match=f"no time is known for the sampler {sampler}"):
-            estimate(profile_of(), bars=2_000, sampler=sampler, trials_by_stage=(50,))
+    @pytest.mark.parametrize("sampler", SAMPLERS)
+    def test_each_sampler_has_an_estimate_or_says_that_its_own_time_is_not_known(self, sampler: str) -> None:
+        found = estimate(profile_of(), bars=2_000, sampler=sampler, trials_by_stage=(50, 50))
+        rest = [part for name, part in found._asdict().items() if name != "sampler"]
+        assert found.known == pytest.approx(sum(rest) + (found.sampler or 0.0))
+        assert min(rest) > 0.0
+        if sampler in ("GP", "SKOPT"):
+            assert found.sampler is found.seconds is None
+        else:
+            assert found.sampler is not None
+            assert found.seconds == found.known
+
+    def test_models_of_three_objectives_were_not_timed_and_drawing_takes_no_longer_with_them(self) -> None:
+        goals = ("sharpe_ratio", "max_drawdown", "total_trades")
+        times = {
+            sampler: estimate_of(
+                profile_of(), OptimizationConfig(optuna_sampler=sampler, objective=goals), bars=2_000
+            ).sampler
+            for sampler in ("TPE", "NSGA-III", "RANDOM")
+        }
+        assert times["TPE"] is times["NSGA-III"] is None
+        assert times["RANDOM"] == pytest.approx(0.15 * 350 / 150)
 
     @pytest.mark.parametrize(("bars", "trials"), [(0, 50), (2_000, 0), (-1, 50)])
     def test_nothing_to_do_is_refused(self, bars: int, trials: int) -> None:
@@ -385,9 +453,11 @@ class TestMeasurement:
         assert all(0.0 < one.fastest <= one.median <= one.slowest for one in timings)
 
     def test_each_sampler_is_timed_and_asks_in_its_own_batches(self, measured: HardwareProfile) -> None:
-        found = {(speed.sampler, speed.trials): speed.batches for speed in measured.sampler_speeds}
-        assert found["TPE", 50] == 4  # of 16
-        assert found["AUTO", 500] == 7  # a start and six generations
+        found = {(speed.sampler, speed.objectives, speed.trials): speed.batches for speed in measured.sampler_speeds}
+        assert found["TPE", 1, 50] == found["TPE", 2, 50] == 4  # of 16
+        assert found["AUTO", 1, 500] == 7  # a start and six generations
+        assert found["RANDOM", 1, 150] == 3  # of 64
+        assert {(speed.sampler, speed.objectives) for speed in measured.sampler_speeds} == {*MEASURED_SAMPLERS}
         assert all(speed.seconds > 0.0 for speed in measured.sampler_speeds)
 
     def test_the_settings_are_among_those_that_were_timed(self, measured: HardwareProfile) -> None:
@@ -440,6 +510,15 @@ class TestFile:
         path.write_text(text.replace(old, new, 1))
         assert load_profile(path) is None
         assert reason in caplog.text
+
+    def test_a_profile_from_before_all_samplers_were_timed_is_made_again(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        few = [speed for speed in profile_of().sampler_speeds if speed.sampler != "CMA-ES"]
+        path = save_profile(profile_of(sampler_speeds=tuple(few)), tmp_path / "hardware_profile.json")
+        with caplog.at_level(logging.INFO):
+            assert load_profile(path) is None
+        assert "before all of the samplers were timed" in caplog.text
 
     def test_a_folder_in_its_place_is_no_profile(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         assert load_profile(tmp_path) is None

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from barwise.cli.hints import in_options
 from barwise.config import MarketChoice, OptimizationConfig, WalkForwardConfig
 from barwise.data.files import write_candles
 from barwise.data.store import CandleStore
@@ -256,13 +257,16 @@ def test_no_report_names_a_folder_of_the_user(
 
 class TestWhatCannotBeDone:
     def test_too_little_data_for_a_search_still_gives_a_report_that_says_so(self, fresh: Path) -> None:
-        outcome, listener = done(job_of(replace(SPAN, end="2024-01-10"), permutations=0), fresh)
+        job = job_of(replace(SPAN, end="2024-01-10"), permutations=0, in_words=in_options)
+        outcome, listener = done(job, fresh)
         [found] = outcome.findings
         assert found.optimization is None
         assert found.validation is None
         skipped = {stage.number: stage.text for stage in listener.stages if stage.state == "skipped"}
         assert set(skipped) == {"7", "8"}
-        assert all("bars" in text for text in skipped.values())
+        # What to do about it is said in words that can be typed.
+        advice = 'Use a longer span, or keep it shorter with --set "optimization.ranges={ema_trend = [low, high]}".'
+        assert all(text.endswith(f" bars; there are 216. {advice}") for text in skipped.values())
         assert outcome.files[0].html.is_file()
 
     def test_a_strategy_that_looks_ahead_is_refused_before_anything_slow(self, fresh: Path) -> None:

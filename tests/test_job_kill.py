@@ -1,7 +1,6 @@
 """Kill the whole job at any moment, fill the disk under it, tear its files: it goes on, to the same report."""
 
 import json
-import multiprocessing
 import os
 import re
 import resource
@@ -10,12 +9,9 @@ import signal
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from contextlib import suppress
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +21,9 @@ import pytest
 from barwise.cli.app import main
 from barwise.data.files import TEMPORARY_PREFIX
 from barwise.trail import deterministic, read
-from tests.conftest import REPOSITORY
+from tests.forked import Start
 
-pytestmark = pytest.mark.skipif(
-    "forkserver" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork"
-)
+PRELOADED = ("polars", "plotly", "sqlalchemy", "optuna")
 
 KILLS = 30
 SHUFFLED = 19
@@ -129,35 +123,6 @@ def assert_same(home: Path, calm: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def processes() -> ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
-    assert isinstance(context, ForkServerContext)
-    context.set_forkserver_preload(["polars", "plotly", "sqlalchemy", "optuna", "tests.test_job_kill"])
-    with pytest.MonkeyPatch.context() as patch:
-        # The server of Python 3.11 imports its modules before it is told where they are.
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "src")]))
-        forkserver.ensure_running()
-    return context
-
-
-@pytest.fixture
-def started(processes: ForkServerContext) -> Iterator[Callable[..., BaseProcess]]:
-    """Start a process that does not outlive the test."""
-    running: list[BaseProcess] = []
-
-    def start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
-        process: BaseProcess = processes.Process(target=target, args=arguments, daemon=True)
-        process.start()
-        running.append(process)
-        return process
-
-    yield start
-    for process in running:
-        process.kill()
-        process.join()
-
-
-@pytest.fixture(scope="module")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The home folder of a run that nobody disturbs."""
     home = tmp_path_factory.mktemp("calm")
@@ -173,7 +138,7 @@ def run_it(home: Path) -> None:
 
 @pytest.mark.slow
 def test_after_thirty_kills_the_report_is_that_of_a_run_that_nobody_disturbed(
-    tmp_path: Path, started: Callable[..., BaseProcess], calm: Path
+    tmp_path: Path, started: Start, calm: Path
 ) -> None:
     home, random = tmp_path / "home", np.random.default_rng(11)
     # What this computer is takes longer to find out than all the rest, and is not what is tested here.
@@ -212,7 +177,7 @@ def run_in_small_files(home: Path, limit: int, answer: Connection) -> None:
 
 @pytest.mark.slow
 def test_a_full_disk_ends_the_run_with_a_sentence_and_with_more_room_nothing_is_lost(
-    tmp_path: Path, processes: ForkServerContext, started: Callable[..., BaseProcess], calm: Path
+    tmp_path: Path, processes: ForkServerContext, started: Start, calm: Path
 ) -> None:
     (tmp_path / "data").mkdir()
     shutil.copy(calm / "data" / "hardware_profile.json", tmp_path / "data")
@@ -255,7 +220,7 @@ def test_a_checkpoint_that_is_damaged_is_made_again(tmp_path: Path, calm: Path, 
 
 
 def test_a_second_process_is_told_who_is_at_the_run_and_a_dead_one_is_taken_over(
-    tmp_path: Path, started: Callable[..., BaseProcess], calm: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, started: Start, calm: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     process = started(run_it, tmp_path)
     locks = tmp_path / "data" / "checkpoints"

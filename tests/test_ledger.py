@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import multiprocessing
 import os
 import resource
 import shutil
@@ -12,13 +11,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +27,10 @@ from barwise.core.layout import SUMMARY
 from barwise.data.candles import Candles
 from barwise.data.synthetic import sample_candles
 from barwise.errors import BarwiseError, CheckpointError, ConfigError, DataError
+from barwise.obs import redact
 from barwise.optimizer.ledger import (
     SCHEMA_VERSION,
+    Answers,
     Context,
     DataSet,
     Known,
@@ -41,6 +40,7 @@ from barwise.optimizer.ledger import (
     configuration_keys,
 )
 from tests.conftest import REPOSITORY
+from tests.forked import Start
 from tests.postgres import PASSWORD, PostgresServer, postgres_server
 
 HOUR_MS = 3_600_000
@@ -50,10 +50,7 @@ ORIGIN = Origin("20250401T120000-ab12", "7.1", "tpe", 7, "sharpe_ratio")
 KILLS = 20
 BATCH = 300
 _NOBODY = 65534
-
-needs_forkserver = pytest.mark.skipif(
-    "forkserver" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork"
-)
+PRELOADED = ("polars", "sqlalchemy")
 
 
 def rows_of(values: Any, *, first: int = 200, stop: int = DATA.bars, seed: int = 0) -> Rows:
@@ -115,35 +112,6 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "ledger.sqlite"
-
-
-@pytest.fixture(scope="module")
-def processes() -> ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
-    assert isinstance(context, ForkServerContext)
-    context.set_forkserver_preload(["polars", "sqlalchemy", "tests.test_ledger"])
-    with pytest.MonkeyPatch.context() as patch:
-        # The server of Python 3.11 imports its modules before it is told where they are.
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "src")]))
-        forkserver.ensure_running()
-    return context
-
-
-@pytest.fixture
-def started(processes: ForkServerContext) -> Iterator[Callable[..., BaseProcess]]:
-    """Start a process that does not outlive the test."""
-    running: list[BaseProcess] = []
-
-    def start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
-        process: BaseProcess = processes.Process(target=target, args=arguments, daemon=True)
-        process.start()
-        running.append(process)
-        return process
-
-    yield start
-    for process in running:
-        process.kill()
-        process.join()
 
 
 # Names of configurations, data sets and contexts.
@@ -444,12 +412,28 @@ def test_a_path_a_path_object_and_a_url_name_the_same_file(file: Path) -> None:
         assert repr(ledger) == f"<Ledger {file}>"
 
 
+def test_the_short_name_of_postgresql_in_a_url_is_taken_too(server: PostgresServer) -> None:
+    where = server.new_database()
+    with Ledger(where.replace("postgresql+psycopg://", "postgres://")) as ledger:
+        ledger.record(CONTEXT, ORIGIN, numbered(1))
+    with Ledger(where) as ledger:
+        assert ledger.trials(DATA) == 1
+
+
+def test_the_example_in_a_hint_is_still_one_after_secrets_were_taken_out(file: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Ledger("mysql://host/db")
+    assert "postgresql://user@host:5432/database" in caught.value.hint
+    assert redact(caught.value.hint) == caught.value.hint
+
+
 @pytest.mark.parametrize(
     ("where", "message"),
     [
         ("", "empty text"),
         ("postgresql://user:hunter22@host:port/db", r"URL postgresql://\.\.\. cannot be read"),
         ("postgresql://user:pass@hunter22@host/db", "more than one @"),
+        ("postgresql://host:5432/db?user=me&password=pass@hunter22", "more than one @, or one after a question mark"),
         ("mysql://user:hunter22@host/db", "cannot be kept in mysql"),
         ("postgresql+psycopg2://user:hunter22@host/db", r"cannot be kept in postgresql\+psycopg2"),
         ("sqlite://", "names no file"),
@@ -517,6 +501,30 @@ def test_a_closed_ledger_says_so(where: str) -> None:
         ledger.record(CONTEXT, ORIGIN, numbered(1))
     with pytest.raises(CheckpointError, match="is closed"):
         ledger.trials(DATA)
+
+
+def test_a_ledger_of_the_first_version_keeps_what_is_in_it_and_learns_to_keep_answers(where: str) -> None:
+    import sqlalchemy as sql
+
+    answers = Answers("goal", "ab", [b"k" * 16], np.array([200]), np.array([1000]), np.array([np.nan]))
+    with Ledger(where) as ledger:
+        ledger.record(CONTEXT, ORIGIN, numbered(3))
+    engine = sql.create_engine(where if "://" in where else f"sqlite:///{where}")
+    with engine.begin() as connection:
+        connection.execute(sql.text("DROP TABLE ledger_answers"))
+        connection.execute(sql.text("UPDATE ledger_version SET version = 1"))
+    engine.dispose()
+    with Ledger(where) as ledger:
+        assert ledger.trials(DATA) == 1
+        assert ledger.record(CONTEXT, ORIGIN, rows_of(np.empty((0, 1))), [answers]) == 0
+    with Ledger(where) as ledger:
+        known = ledger.known(CONTEXT, ["ab"])
+        assert len(known) == 1
+        asked, said = known.answers("ab", [b"k" * 16, b"l" * 16], np.array([200, 200]), 1000)
+        assert asked.tolist() == [True, False]
+        assert np.isnan(said).all()
+        assert not known.answers("cd", [b"k" * 16], np.array([200]), 1000)[0].any()
+        assert [run.evaluations for run in ledger.runs()] == [1]
 
 
 def test_a_ledger_of_a_newer_version_is_refused(where: str) -> None:
@@ -637,10 +645,9 @@ def open_as_somebody_else(path: Path, warm: Path, answer: Connection) -> None:
     answer.close()
 
 
-@needs_forkserver
 @pytest.mark.parametrize("exists", [False, True])
 def test_a_folder_that_is_read_only_is_told(
-    tmp_path: Path, processes: ForkServerContext, started: Callable[..., BaseProcess], exists: bool
+    tmp_path: Path, processes: ForkServerContext, started: Start, exists: bool
 ) -> None:
     # Not below pytest's own folder, which nobody but its owner may enter.
     folder = Path(tempfile.mkdtemp())
@@ -683,9 +690,8 @@ def record_in_small_files(path: Path, answer: Connection) -> None:
     answer.close()
 
 
-@needs_forkserver
 def test_a_file_that_may_not_grow_is_told_and_what_was_recorded_before_is_readable(
-    file: Path, processes: ForkServerContext, started: Callable[..., BaseProcess]
+    file: Path, processes: ForkServerContext, started: Start
 ) -> None:
     receiver, sender = processes.Pipe(duplex=False)
     process = started(record_in_small_files, file, sender)
@@ -745,9 +751,8 @@ def record_for_ever(path: Path, log: Path) -> None:
             os.write(descriptor, b".")
 
 
-@needs_forkserver
 def test_after_twenty_kills_every_batch_is_there_wholly_or_not_at_all(
-    file: Path, tmp_path: Path, started: Callable[..., BaseProcess]
+    file: Path, tmp_path: Path, started: Start
 ) -> None:
     log, random = tmp_path / "recorded", np.random.default_rng(9)
     log.touch()
@@ -773,9 +778,8 @@ def open_new_files(folder: Path, start: Any, answer: Connection) -> None:
     answer.close()
 
 
-@needs_forkserver
 def test_four_processes_that_open_a_new_file_at_the_same_moment_all_get_it(
-    tmp_path: Path, processes: ForkServerContext, started: Callable[..., BaseProcess]
+    tmp_path: Path, processes: ForkServerContext, started: Start
 ) -> None:
     start, answers = processes.Barrier(4, timeout=60), []
     for _ in range(4):
@@ -793,9 +797,8 @@ def record_at_once(where: str, start: Any, first: int, answer: Connection) -> No
     answer.close()
 
 
-@needs_forkserver
 def test_two_processes_that_make_and_fill_one_ledger_at_once_both_succeed(
-    where: str, processes: ForkServerContext, started: Callable[..., BaseProcess]
+    where: str, processes: ForkServerContext, started: Start
 ) -> None:
     start, answers = processes.Barrier(2, timeout=60), []
     for first in (0, 10):
@@ -824,9 +827,8 @@ def record_on_both_sides_of_a_fork(where: str, answer: Connection) -> None:
     answer.close()
 
 
-@needs_forkserver
 def test_a_forked_child_records_over_connections_of_its_own(
-    where: str, processes: ForkServerContext, started: Callable[..., BaseProcess]
+    where: str, processes: ForkServerContext, started: Start
 ) -> None:
     receiver, sender = processes.Pipe(duplex=False)
     started(record_on_both_sides_of_a_fork, where, sender)

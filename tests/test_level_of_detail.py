@@ -53,6 +53,19 @@ def columns(shown: Shown) -> dict[int, list[float]]:
 
 
 class TestCandles:
+    def test_nights_of_a_market_that_closes_are_told_and_a_hole_in_one_that_never_does_is_not(self) -> None:
+        opens = MIDNIGHT + 225 * MINUTE_MS  # 09:15 in India
+        flat = dict.fromkeys(("open", "high", "low", "close", "volume"), 9.0)
+        rows = [
+            {"time": opens + day * DAY_MS + bar * HOUR_MS, **flat}
+            for day in (0, 1, 4)  # Monday, Tuesday, Friday
+            for bar in range(7)
+        ]
+        closed = CandleLevels(Candles.of(rows, exchange="ZERODHA", timeframe="1H", audit="off")).closed
+        last = opens + 7 * HOUR_MS  # the last bar of a day reaches beyond the session
+        assert closed == [[last, opens + DAY_MS], [last + DAY_MS, opens + 4 * DAY_MS]]
+        assert CandleLevels(hours([1.0, 2.0, 3.0, 4.0], skip=(1, 2))).closed == []
+
     def test_five_hours_in_three_candles_of_two_hours_on_the_clock(self) -> None:
         # From 01:00 on: the first candle of two hours, 00:00 to 02:00, has one bar only.
         levels = CandleLevels(hours([10.0, 20.0, 30.0, 25.0, 40.0], first=1))

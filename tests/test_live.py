@@ -26,6 +26,7 @@ from barwise.cli.options import Session
 from barwise.obs import close_logging, configure_logging
 from barwise.pipeline.view import PlannedStage, Silent, Tick
 from barwise.report.findings import StageDone
+from tests.terminal import Terminal, rows_of
 
 PLAN = (
     PlannedStage("5", "baseline", "one backtest", 0.0, kept=True, reason="kept from before"),
@@ -300,40 +301,6 @@ class TestChoice:
         with shown(Session(Path(), False, False), explain=True) as view:
             view.planned(PLAN)
         assert capsys.readouterr().out.splitlines() == plan_lines(PLAN, explain=True)
-
-
-class Terminal(io.StringIO):
-    """A terminal that keeps what it was sent, and can say what then stands on it."""
-
-    encoding = "utf-8"
-
-    def isatty(self) -> bool:
-        return True
-
-    def rows(self) -> list[str]:
-        return rows_of(self.getvalue())
-
-
-def rows_of(sent: str) -> list[str]:
-    """The rows of an endless screen after this; only what a redrawn display needs is understood."""
-    rows, row, column = [""], 0, 0
-    for code, text in re.findall(r"(\x1b\[[?0-9;]*[A-Za-z]|[\r\n])|([^\x1b\r\n]+)", sent):
-        if text:
-            rows[row] = rows[row].ljust(column)[:column] + text + rows[row][column + len(text) :]
-            column += len(text)
-        elif code == "\r":
-            column = 0
-        elif code == "\n":
-            row, column = row + 1, 0
-            rows += [""] * (row + 1 - len(rows))
-        elif code.endswith("A"):
-            row -= int(code[2:-1] or 1)
-            assert row >= 0
-        elif code.endswith("K"):
-            rows[row] = ""
-        else:
-            assert code[-1] in "mhl", code
-    return "\n".join(rows).rstrip("\n").split("\n")
 
 
 def console_on(terminal: Any, width: int = 80) -> Console:

@@ -132,12 +132,12 @@ def test_a_function_gives_the_score_and_what_is_no_finite_number_is_none() -> No
         return next(answers)
 
     objective = Objective.of(scripted)
-    found = [objective.of_result(object()) for _ in range(5)]
+    found = [objective.of_result(object())[0] for _ in range(5)]
     assert found[0] == 1.5
     assert np.isnan(found[1:3]).all()
     assert found[3:] == [2.0, 3.0]
     metrics = metrics_of(sharpe_ratio=[9.0, 9.0, 9.0])
-    score = objective.score(metrics, reported=np.array([[1.0], [np.nan], [-1.0]]))
+    score = objective.score(metrics, answers=np.array([[1.0], [np.nan], [-1.0]]))
     assert order(score.values, score.violation).tolist() == [0, 2, 1]
     assert score.violation[1] > 0.0
 

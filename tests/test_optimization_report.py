@@ -27,20 +27,16 @@ from barwise.report.charts import Chart
 from barwise.report.files import versions
 from barwise.report.optimization import optimization_page, write_optimization
 from barwise.report.optimization_charts import (
-    MOST_LEVEL_AXES,
-    MOST_POINTS,
     OptimizationCharts,
     history_chart,
     importance_chart,
     optimization_charts,
-    pair_chart,
-    parallel_chart,
     plateau_chart,
     plotly_figure,
-    slice_chart,
-    slices_note,
 )
 from barwise.report.optimization_terminal import print_optimization
+from barwise.report.parameter_charts import MOST_LEVEL_AXES, pair_chart, parallel_chart, slice_chart, slices_note
+from barwise.report.trial_marks import MOST_POINTS
 from barwise.stats.sharpe import expected_maximum
 from barwise.strategy.ema_rsi_atr import EmaRsiAtr
 from tests.test_report_browser import NAMES, Browser
@@ -487,3 +483,10 @@ def test_no_name_of_a_parameter_is_cut_off(width: int, chromium: Browser, writte
     )
     assert len(answer) > 10
     assert sum(answer) == 0
+
+
+@pytest.mark.browser
+def test_on_paper_every_chart_has_the_room_it_is_drawn_in(chromium: Browser, written_page: Path) -> None:
+    charts = chromium.on_paper(written_page)
+    assert {chart["small"] for chart in charts} == {True, False}
+    assert [chart for chart in charts if not chart["fits"]] == []

@@ -1,18 +1,15 @@
 """Kill it, lock it, fill the disk: the search goes on where it was, to the same end, and runs nothing twice."""
 
-import multiprocessing
 import os
 import resource
 import signal
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +26,9 @@ from barwise.optimizer.ledger import BUSY_TIMEOUT, Ledger
 from barwise.optimizer.search import Progress
 from barwise.strategy.base import Plan, Strategy
 from barwise.strategy.indicators import crossed_above, crossed_below, ema, sma
-from tests.conftest import REPOSITORY
+from tests.forked import Start
 
-pytestmark = pytest.mark.skipif(
-    "forkserver" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork"
-)
+PRELOADED = ("polars", "sqlalchemy", "optuna")
 
 CANDLES = sample_candles("SAMPLE-BTC", "1H", datetime(2025, 1, 1), datetime(2025, 2, 1))
 COSTS = ExecutionConfig(maker_fee=0.0002, taker_fee=0.0005)
@@ -143,35 +138,6 @@ def assert_same_record(one: Path, other: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def processes() -> ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
-    assert isinstance(context, ForkServerContext)
-    context.set_forkserver_preload(["polars", "sqlalchemy", "optuna", "tests.test_optimize_kill"])
-    with pytest.MonkeyPatch.context() as patch:
-        # The server of Python 3.11 imports its modules before it is told where they are.
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "src")]))
-        forkserver.ensure_running()
-    return context
-
-
-@pytest.fixture
-def started(processes: ForkServerContext) -> Iterator[Callable[..., BaseProcess]]:
-    """Start a process that does not outlive the test."""
-    running: list[BaseProcess] = []
-
-    def start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
-        process: BaseProcess = processes.Process(target=target, args=arguments, daemon=True)
-        process.start()
-        running.append(process)
-        return process
-
-    yield start
-    for process in running:
-        process.kill()
-        process.join()
-
-
-@pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, OptimizationResult]]:
     """A search that nobody disturbs, by sampler: its ledger and its result."""
     folder = tmp_path_factory.mktemp("undisturbed")
@@ -190,7 +156,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tup
 @pytest.mark.parametrize("sampler", ["TPE", "AUTO"])
 def test_after_many_kills_the_search_ends_as_if_there_had_been_none_and_nothing_recorded_was_run_again(
     tmp_path: Path,
-    started: Callable[..., BaseProcess],
+    started: Start,
     undisturbed: Callable[[str], tuple[Path, OptimizationResult]],
     sampler: str,
 ) -> None:
@@ -243,7 +209,7 @@ def interrupted_search(storage: Path, answer: Connection) -> None:
 def test_an_interrupt_from_outside_ends_the_stage_with_what_there_is_and_the_search_goes_on_later(
     tmp_path: Path,
     processes: ForkServerContext,
-    started: Callable[..., BaseProcess],
+    started: Start,
     undisturbed: Callable[[str], tuple[Path, OptimizationResult]],
 ) -> None:
     storage = tmp_path / "ledger.sqlite"
@@ -311,7 +277,7 @@ def hold(storage: Path, held: Connection) -> None:
 def test_a_locked_ledger_ends_the_search_and_when_it_is_free_nothing_is_lost(
     tmp_path: Path,
     processes: ForkServerContext,
-    started: Callable[..., BaseProcess],
+    started: Start,
     undisturbed: Callable[[str], tuple[Path, OptimizationResult]],
 ) -> None:
     storage = tmp_path / "ledger.sqlite"
@@ -374,7 +340,7 @@ def search_in_small_files(storage: Path, limit: int, answer: Connection) -> None
 def test_a_full_disk_ends_the_search_and_with_more_room_nothing_is_lost(
     tmp_path: Path,
     processes: ForkServerContext,
-    started: Callable[..., BaseProcess],
+    started: Start,
     undisturbed: Callable[[str], tuple[Path, OptimizationResult]],
 ) -> None:
     storage = tmp_path / "ledger.sqlite"

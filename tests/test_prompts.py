@@ -23,10 +23,10 @@ import typer
 from barwise.cli.options import parsed_settings
 from barwise.cli.prompts import ask_for_missing
 from barwise.cli.run import run
-from barwise.cli.strategies import load_strategy
 from barwise.cli.terminal import Terminal
 from barwise.errors import ConfigError, DataError
 from barwise.exchange.manager import VENUES
+from barwise.manifest.strategies import load_strategy
 from barwise.pipeline import choose_market
 from barwise.run_config import RunConfig, resolve
 from tests.no_network import cut_off
@@ -545,7 +545,7 @@ fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # Ctrl-C of this terminal is for this proc
 from datetime import date
 import typer
 from barwise.cli.prompts import ask_for_missing
-from barwise.cli.strategies import load_strategy
+from barwise.manifest.strategies import load_strategy
 from barwise.run_config import resolve
 
 told = resolve(environment={}, load=load_strategy, options=json.loads(sys.argv[1]))

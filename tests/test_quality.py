@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from barwise.data.candles import Candles
 from barwise.data.files import read_candles
-from barwise.data.quality import DataAudit, find_gaps, indian_market, utc_text
+from barwise.data.gaps import find_gaps, indian_market
+from barwise.data.quality import DataAudit, utc_text
 from barwise.errors import DataError
 from barwise.timeframe import ALWAYS_OPEN, NSE, Timeframe
 from tests.conftest import shared_path

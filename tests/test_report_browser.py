@@ -84,6 +84,30 @@ class Browser:
         assert found[1], "the script did not answer"
         return json.loads(found[1])
 
+    def on_paper(self, page: Path) -> list[dict[str, Any]]:
+        """Every chart as it is printed: whether it is one of the small ones, and whether it fits into its place."""
+        found: list[dict[str, Any]] = self.ask(page, ON_PAPER, 688)  # A4 between its margins
+        return found
+
+
+# The rules of the medium, as if they were those of the screen: a script cannot ask what a printed page looks like.
+ON_PAPER = """
+const media = [...document.styleSheets].flatMap((sheet) => [...sheet.cssRules])
+  .filter((rule) => rule.media && rule.media.mediaText === "print");
+const style = document.createElement("style");
+style.textContent = media.flatMap((rule) => [...rule.cssRules]).map((rule) => rule.cssText).join("\\n");
+document.head.append(style);
+window.dispatchEvent(new Event("beforeprint"));
+await new Promise((done) => setTimeout(done, 300));
+return [...document.querySelectorAll(".js-plotly-plot")].map((plot) => {
+  const place = plot.getBoundingClientRect(), drawn = plot.querySelector(".main-svg").getBoundingClientRect();
+  return {
+    small: plot.closest(".small-charts") !== null, fits: drawn.width <= place.width && drawn.height === place.height,
+    place: [place.width, place.height], drawn: [drawn.width, drawn.height],
+  };
+});
+"""
+
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Browser:

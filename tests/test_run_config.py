@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from barwise.cli import main
-from barwise.cli.strategies import load_strategy
 from barwise.config import ExecutionConfig, OptimizationConfig, OptimizationProfile, WalkForwardConfig
 from barwise.costs import fee_schedule
 from barwise.errors import ConfigError
+from barwise.manifest.strategies import load_strategy
 from barwise.pipeline import RunSettings, choose_rules
 from barwise.run_config import SECTIONS, RunConfig, ValidationSettings, example, keys_of, resolve, schema, toml_value
 from barwise.strategy.base import Strategy
@@ -309,6 +309,7 @@ class TestCredentials:
             '[credentials]\nx = "sesame"',
             '[execution]\npassword = "sesame"',
             '[optimization]\nstorage = "postgresql://user:sesame@host/database"',
+            '[optimization]\nstorage = "postgresql://host/database?user=me&password=sesame"',
         ],
     )
     def test_a_credential_in_a_file_is_refused_without_its_value(self, home: Path, text: str) -> None:
@@ -324,12 +325,31 @@ class TestCredentials:
             resolved(settings={"market.token": "sesame"})
         assert "sesame" not in f"{of_variable.value} {of_set.value}"
 
-    def test_a_password_of_the_ledger_reaches_the_search_and_no_file(self) -> None:
-        address = "postgresql://user:sesame@host/database"
+    @pytest.mark.parametrize(
+        ("address", "written"),
+        [
+            ("postgresql://user:sesame@host/database", "postgresql://user@host/database"),
+            ("postgresql://host/database?user=me&password=sesame", "postgresql://host/database?user=me"),
+        ],
+    )
+    def test_a_password_of_the_ledger_reaches_the_search_and_no_file(self, address: str, written: str) -> None:
         found = resolved(environment={"BARWISE_OPTIMIZATION__STORAGE": address})
         assert found.optimization.storage == address
         assert "sesame" not in found.to_toml()
-        assert found.values["optimization"]["storage"] == "postgresql://user@host/database"
+        assert "sesame" not in repr(found)
+        assert found.values["optimization"]["storage"] == written
+        # What the file says is again an address, without the password.
+        assert resolved(found.to_toml()).optimization.storage == written
+
+    def test_an_address_that_came_out_empty_is_not_the_default(self, home: Path) -> None:
+        for given in (
+            {"options": {"optimization": {"storage": ""}}},
+            {"settings": {"optimization.storage": " "}},
+            {"text": '[optimization]\nstorage = ""'},
+        ):
+            with pytest.raises(ConfigError, match="storage must name a ledger; got an empty text"):
+                resolved(**given)
+        assert resolved(settings={"optimization.storage": "none"}).optimization.storage is None
 
 
 class TestRoundTrip:

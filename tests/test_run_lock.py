@@ -2,7 +2,6 @@
 
 import json
 import math
-import multiprocessing
 import os
 import re
 import resource
@@ -10,14 +9,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -30,45 +25,10 @@ from barwise.errors import CheckpointError
 from barwise.strategy.ema_rsi_atr import EmaRsiAtr
 from barwise.sweeping import Sweeper
 from barwise.validation.permutation import permutation_test
-from tests.conftest import REPOSITORY
-
-pytestmark = pytest.mark.skipif(
-    "forkserver" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork"
-)
+from tests.forked import Start
 
 TURNS = 40
 NUMBERS = [0.1, -0.0, 0.0, math.inf, -math.inf, 5e-324, 1.7976931348623157e308, -1.0 / 3.0, 1e22, math.nan]
-
-Start = Callable[..., BaseProcess]
-
-
-@pytest.fixture(scope="module")
-def processes() -> ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
-    assert isinstance(context, ForkServerContext)
-    context.set_forkserver_preload(["tests.test_run_lock"])
-    with pytest.MonkeyPatch.context() as patch:
-        # The server of Python 3.11 imports its modules before it is told where they are.
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "src")]))
-        forkserver.ensure_running()
-    return context
-
-
-@pytest.fixture
-def started(processes: ForkServerContext) -> Iterator[Start]:
-    """Start a process that does not outlive the test."""
-    running: list[BaseProcess] = []
-
-    def start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
-        process: BaseProcess = processes.Process(target=target, args=arguments, daemon=True)
-        process.start()
-        running.append(process)
-        return process
-
-    yield start
-    for process in running:
-        process.kill()
-        process.join()
 
 
 @pytest.fixture

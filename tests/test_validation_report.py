@@ -25,8 +25,6 @@ from barwise.report.optimization_charts import plotly_figure
 from barwise.report.validation import (
     finite,
     validation_document,
-    validation_page,
-    walk_forward_page,
     write_validation,
     write_walk_forward,
 )
@@ -42,6 +40,7 @@ from barwise.report.validation_charts import (
     validation_charts,
     window_chart,
 )
+from barwise.report.validation_page import validation_page, walk_forward_page
 from barwise.report.validation_terminal import print_validation, print_walk_forward
 from barwise.report.verdict_text import SIGNS, sentence, shown, state
 from barwise.strategy.base import Plan, Strategy
@@ -410,16 +409,6 @@ def test_one_is_told_in_the_singular(runs: int, years: float, markets: str, leng
     )
 
 
-def test_every_chart_has_on_paper_the_height_it_is_drawn_with(report: ValidationReport) -> None:
-    page = page_of(report)
-    # The script draws all but the tall ones 300 pixels high for paper; a lower box would let them run into the text.
-    heights = re.findall(r"([^{}]*\.plot[^{}]*)\{ height: (\d+)px; \}", page)
-    lowered = {selector.strip() for selectors, pixels in heights for selector in selectors.split(",") if pixels < "300"}
-    raised = {selector.strip() for selectors, pixels in heights for selector in selectors.split(",") if pixels == "300"}
-    assert lowered
-    assert lowered <= raised
-
-
 def test_without_measured_rates_the_page_says_that_nobody_knows_them(report: ValidationReport, no_rates: None) -> None:
     assert error_rates() is None
     told = "How often this rule is wrong has not been measured for this release; benchmarks/calibration.py measures it."
@@ -560,3 +549,4 @@ def test_a_browser_draws_every_chart_complains_about_nothing_and_fits_a_phone(
         for chart in validation_charts(one).all():
             assert "main-svg" in dump.split(f'id="chart-{chart.name}"')[1].split("</figure>")[0], chart.name
         assert browser.ask(page, "return document.documentElement.scrollWidth", 390) <= 390
+        assert [chart for chart in browser.on_paper(page) if not chart["fits"]] == []

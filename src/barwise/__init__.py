@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from barwise.optimizer.engine import OptimizationResult as OptimizationResult
     from barwise.optimizer.engine import optimize as optimize
     from barwise.optimizer.ledger import Ledger as Ledger
+    from barwise.optimizer.recording import record as record
     from barwise.result import BacktestResult as BacktestResult
     from barwise.strategy.base import Plan as Plan
     from barwise.strategy.base import Strategy as Strategy
@@ -100,6 +101,7 @@ _NAMES_OF_MODULE = {
     "barwise.exchange.manager": ("ExchangeManager",),
     "barwise.optimizer.engine": ("OptimizationEngine", "OptimizationResult", "optimize"),
     "barwise.optimizer.ledger": ("Ledger",),
+    "barwise.optimizer.recording": ("record",),
     "barwise.result": ("BacktestResult",),
     "barwise.strategy.base": ("Plan", "Strategy"),
     "barwise.strategy.ema_rsi_atr": ("EmaRsiAtr", "StrategyConfig"),

@@ -4,11 +4,11 @@ A parameter declares itself once: `Int(20, low=2)` is default, bounds, validatio
 in one line. Unknown names and impossible values raise ConfigError with the nearest match or the allowed range.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import unquote_plus
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 from pydantic.fields import FieldInfo
@@ -256,8 +256,8 @@ class OptimizationConfig(Parameters):
         default=None, description="ledger: a file, or a database URL; None = data/ledger.sqlite"
     )
     timeout: float | None = Field(default=None, gt=0, description="seconds per stage; None = no limit")
-    objective: str | tuple[str, ...] | Callable[..., Any] = Field(
-        default="sharpe_ratio", description="reported metric, several of them, or a function of the result"
+    objective: str | tuple[str | Callable[..., Any], ...] | Callable[..., Any] = Field(
+        default="sharpe_ratio", description="reported metric, FILE.py:FUNCTION of the result, or several of them"
     )
     min_trades: int = Field(default=5, ge=0, description="fewer trades do not count as a result")
     max_drawdown: float | None = Field(default=None, gt=0, description="percent; deeper does not count; None = any")
@@ -271,8 +271,10 @@ class OptimizationConfig(Parameters):
     choose: Literal["best", "robust"] = Field(
         default="best", description="the best point, or the one with the best neighbourhood"
     )
-    backend: Literal["threads", "processes", "ray", "cuda"] = Field(
-        default="threads", description="where rows are simulated"
+    backend: Literal["auto", "threads", "processes", "ray", "cuda"] = Field(
+        default="auto",
+        description="where rows are simulated; auto = threads, or the graphics card where the profile of this machine "
+        "found it faster",
     )
     address: str | None = Field(default=None, description="of a Ray cluster; None = this machine")
     batch_size: int = Field(default=8192, ge=1, description="rows simulated at a time; bounds memory, changes nothing")
@@ -281,6 +283,14 @@ class OptimizationConfig(Parameters):
     @classmethod
     def _ranges_of_a_mapping(cls, ranges: Any) -> Any:
         return tuple(ranges.items()) if isinstance(ranges, Mapping) else ranges
+
+    @field_validator("storage")
+    @classmethod
+    def _storage_names_something(cls, storage: str | None) -> str | None:
+        # As if nothing were said, the trials would go into another ledger than the one that was meant.
+        if storage is not None and not storage.strip():
+            raise ValueError("a file or a database URL")
+        return storage
 
     @model_validator(mode="after")
     def _levels_rise_to_one(self) -> Self:
@@ -291,11 +301,37 @@ class OptimizationConfig(Parameters):
 
     @field_serializer("objective")
     def _objective_by_name(self, objective: Any) -> Any:
-        return getattr(objective, "__name__", type(objective).__name__) if callable(objective) else objective
+        return [objective_name(one) for one in objective] if isinstance(objective, tuple) else objective_name(objective)
 
     @field_serializer("storage")
     def _storage_without_password(self, storage: str | None) -> str | None:
-        return None if storage is None else re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", storage)
+        return None if storage is None else without_passwords(storage)
+
+    def __repr_args__(self) -> Any:
+        shown = self.to_dict()
+        return [(name, shown[name] if name == "storage" else value) for name, value in super().__repr_args__()]
+
+
+def objective_name(objective: Any) -> Any:
+    """An objective by its name: that of a function, or the name itself."""
+    return getattr(objective, "__name__", type(objective).__name__) if callable(objective) else objective
+
+
+def without_passwords(address: str) -> str:
+    """A ledger's address as it may be shown and written down: a URL without its passwords, a path as it is.
+
+    A password stands before the host, or among the options after the question mark. Where an @ follows a question mark
+    nobody can tell which of the two it is, so only the scheme is left.
+    """
+    scheme, separator, rest = address.partition("://")
+    if not separator:
+        return address
+    before, mark, options = rest.partition("?")
+    if "@" in options:
+        return f"{scheme}://***"
+    login, at, host = before.rpartition("@")
+    kept = [option for option in options.split("&") if "password" not in unquote_plus(option.partition("=")[0]).lower()]
+    return f"{scheme}://{login.partition(':')[0]}{at}{host}{mark if any(kept) else ''}{'&'.join(kept)}"
 
 
 class WalForwardConfig(Parameters):

@@ -24,7 +24,14 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, create_mod
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import PydanticOmit
 
-from barwise.config import ExecutionConfig, MarketChoice, OptimizationConfig, Parameters, WalkForwardConfig
+from barwise.config import (
+    ExecutionConfig,
+    MarketChoice,
+    OptimizationConfig,
+    Parameters,
+    WalkForwardConfig,
+    without_passwords,
+)
 from barwise.data.files import write_atomically
 from barwise.errors import ConfigError, did_you_mean
 from barwise.pipeline import RunSettings, choose_rules
@@ -70,7 +77,6 @@ _MARKET_HELP = {
 _TELLING = re.compile(
     r"api[_-]?key|secret|token|passw|passphrase|client[_-]?id|private[_-]?key|credential|totp", re.IGNORECASE
 )
-_PASSWORD = re.compile(r"(://[^/\s:@]*):[^/\s@]+@")
 
 
 _HEAD = """\
@@ -188,6 +194,7 @@ def resolve(
     *,
     environment: Mapping[str, str],
     load: Callable[[str], type[Strategy]],
+    load_function: Callable[[str], Callable[..., Any]] | None = None,
     settings: Mapping[str, str] | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     defaults: Mapping[str, Mapping[str, Any]] | None = None,
@@ -198,6 +205,7 @@ def resolve(
         file: The TOML file, or None.
         environment: Its BARWISE_SECTION__KEY variables are read; an empty one counts as not set.
         load: The class that a text such as `breakout.py:Breakout` names.
+        load_function: The function that an objective such as `goals.py:calm` names; None = no objective may name one.
         settings: Texts by key, as --set takes them: SECTION.KEY, or the bare name of a parameter of the strategy or of
             an execution setting.
         options: Values by section and key that other options gave; None values count as not given.
@@ -237,15 +245,16 @@ def resolve(
     with _placed(chosen, file, owners, ("execution", "fees")):
         rules = choose_rules(run)
     owners = {_KINDS[section].__name__: section for section in ("optimization", "walk_forward", "validation")}
-    with _placed(chosen, file, owners):
+    with _placed(chosen, file, owners, ("optimization", "objective")):
         optimization = OptimizationConfig(**found["optimization"])
+        optimization = _with_functions(optimization, load_function)
         walk_forward = WalkForwardConfig(**found["walk_forward"])
         validation = ValidationSettings(**found["validation"])
     plain = {
         "market": market.to_dict() | {"markets": [_said(choice) for choice in run.markets]},
         "strategy": {_CLASS: reference, **rules.strategy.to_dict()},
         "execution": rules.execution.to_dict() | {"fees": found["execution"].get("fees")},
-        "optimization": _as_written(optimization),
+        "optimization": _as_written(optimization, found["optimization"]),
         "walk_forward": walk_forward.to_dict(),
         "validation": validation.to_dict(),
     }
@@ -439,7 +448,7 @@ def _require_type(value: _Given, key: Key) -> None:
     plain = _plain_value(value.value)
     if plain is None:
         return  # whether it may be open, the section itself knows
-    if value.key == "storage" and isinstance(plain, str) and _PASSWORD.search(plain):
+    if value.key == "storage" and isinstance(plain, str) and without_passwords(plain) != plain:
         raise ConfigError(
             f"{value.place}storage has a password in it, and settings hold none.",
             hint="leave it out and set PGPASSWORD, or use BARWISE_OPTIMIZATION__STORAGE or --storage.",
@@ -506,6 +515,11 @@ def _placed(
 def _plain(value: _Given) -> Any:
     """A value as its class takes it; text from outside a file may be a TOML list or table."""
     plain = _plain_value(value.value)
+    if value.key == "storage" and isinstance(value.value, str) and not value.value.strip():
+        raise ConfigError(
+            f"{value.place}storage must name a ledger; got an empty text.",
+            hint="a file or a database URL; leave it out for data/ledger.sqlite.",
+        )
     if value.source not in {"file", "option"} and isinstance(plain, str) and plain[:1] in {"[", "{"}:
         try:
             return tomllib.loads(f"value = {plain}")["value"]
@@ -534,12 +548,35 @@ def _jsonable(value: Any) -> Any:
     return value.value if isinstance(value, Enum) else list(value) if isinstance(value, tuple) else value
 
 
-def _as_written(optimization: OptimizationConfig) -> dict[str, Any]:
-    """The section as a file has it: ranges as a table, the ledger's address without its password."""
-    values = optimization.to_dict() | {"ranges": dict(optimization.ranges)}
-    if optimization.storage is not None:
-        values["storage"] = _PASSWORD.sub(r"\1@", optimization.storage)
-    return values
+def _with_functions(
+    optimization: OptimizationConfig, load: Callable[[str], Callable[..., Any]] | None
+) -> OptimizationConfig:
+    """The settings with the functions that objectives such as `goals.py:calm` name in the place of their names.
+
+    Raises:
+        ConfigError: There is no such function, or none may be named.
+    """
+
+    def loaded(name: Any) -> Any:
+        if not isinstance(name, str) or ":" not in name:
+            return name
+        if load is None:
+            raise ConfigError(
+                f"an objective of your own is not taken here; got {name}.", hint="give it on the command line."
+            )
+        return load(name)
+
+    objective = optimization.objective
+    found = tuple(map(loaded, objective)) if isinstance(objective, tuple) else loaded(objective)
+    return optimization if found == objective else optimization.replace(objective=found)
+
+
+def _as_written(optimization: OptimizationConfig, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The section as a file has it: ranges as a table, functions by their files, the ledger without its password."""
+    return optimization.to_dict() | {
+        "ranges": dict(optimization.ranges),
+        "objective": _jsonable(given.get("objective", optimization.objective)),
+    }
 
 
 def _said(choice: MarketChoice) -> dict[str, Any]:

@@ -74,6 +74,8 @@ class SweepResult:
         columns: The parameters that varied, one array each.
         summaries: SUMMARY records (core.layout), one per row.
         initial_capital, bars_per_year, years: What the metrics are annualised with; years is one value per row.
+        starts: First signal bar each row could use, int64.
+        sweeper: What it was run with.
     """
 
     columns: Mapping[str, Any]
@@ -81,6 +83,8 @@ class SweepResult:
     initial_capital: float
     bars_per_year: float
     years: FloatArray
+    starts: IntArray
+    sweeper: "Sweeper"
 
     def __len__(self) -> int:
         return int(self.summaries.size)
@@ -340,6 +344,8 @@ class Sweeper:
             self.execution.initial_capital,
             candles.timeframe.bars_per_year(candles.calendar),
             elapsed / YEAR_MS,
+            starts,
+            self,
         )
 
     def _advance_elsewhere(self, run: "Run", stop: int, rows: IntArray, keep: bool) -> RecordArray:

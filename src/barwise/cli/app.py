@@ -139,7 +139,7 @@ def _run(words: list[str]) -> int:
     except _UsageError as error:
         return _bad_usage(error, as_json)
     except (KeyboardInterrupt, typer.Abort):
-        returned = EXIT_INTERRUPTED
+        return _fail("Interrupted", "interrupted.", "", EXIT_INTERRUPTED, as_json, None)
     except SystemExit as stop:  # the reader of stdout has gone: both rich and typer leave in this way
         _forget_stdout()
         return stop.code if isinstance(stop.code, int) else EXIT_FAILED
@@ -149,8 +149,8 @@ def _run(words: list[str]) -> int:
         return _fail_unexpectedly(error, as_json)
     except Exception as error:  # noqa: BLE001 - the last place that can keep a traceback off the console
         return _fail_unexpectedly(error, as_json)
-    if returned == EXIT_INTERRUPTED:
-        return _fail("Interrupted", "interrupted.", "", EXIT_INTERRUPTED, as_json, None)
+    if returned == EXIT_INTERRUPTED:  # a command that had something to say nevertheless: its document is the last one
+        return _fail("Interrupted", "interrupted.", "", EXIT_INTERRUPTED, False, None)
     return returned if isinstance(returned, int) else 0
 
 

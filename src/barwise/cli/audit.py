@@ -175,13 +175,8 @@ def _repeated(
         DataError, ConfigError, BacktestError: Its inputs cannot be had, or the run fails.
     """
     from barwise.cli.verify import repeated
-    from barwise.errors import CheckpointError
-    from barwise.manifest import ENDING
+    from barwise.manifest.loading import require_same
 
     result, found = repeated(path, home, file, detail, funding, strategy)
-    if not found.same:
-        raise CheckpointError(
-            f"the run done again is not the run on record: {found.differences[0]}",
-            hint=f"barwise verify {path.name.removesuffix(ENDING)} names everything that differs.",
-        )
+    require_same(found, path)
     return result

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from barwise.cli.download_bar import shown_download
 from barwise.cli.options import (
     End,
     Exchange,
@@ -103,11 +104,12 @@ def backtest(
     from barwise import pipeline
 
     market, rules = pipeline.choose_market(wanted), pipeline.choose_rules(wanted)
-    inputs = pipeline.fetch_inputs(wanted, market)
+    with shown_download(session) as progress:
+        inputs = pipeline.fetch_inputs(wanted, market, progress)
     if not inputs.candles.exchange and rules.execution.fees is None and rules.execution.taker_fee is None:
         logger.warning("these candles name no exchange, so no fees are charged; --exchange or --set taker_fee= does.")
     result = pipeline.run_baseline(inputs, rules, market.quantity, check_lookahead=wanted.check_lookahead)
-    n_trials = pipeline.put_on_record(result, inputs, market.quantity, session.home)
+    n_trials = pipeline.put_on_record(result, inputs, market.quantity, session.home, told.optimization.storage)
     files = pipeline.write_run(result, wanted, market, inputs, session.home, n_trials) if report else None
     kept = told.save_beside(files.json) if files is not None and config is not None else None
     _tell(session, result.to_dict() | {"files": _file_names(files, kept)}, result, files, n_trials, kept)
@@ -137,13 +139,14 @@ def run_config(
     """
     texts = parsed_settings(values)
     from barwise.cli.file_names import completed_identity
-    from barwise.cli.strategies import load_strategy
+    from barwise.manifest.strategies import load_function, load_strategy
     from barwise.run_config import resolve
 
     options = {"market": market, "strategy": {"class": strategy}, **(sections or {})}
     told = resolve(
-        config, environment=os.environ, load=load_strategy, settings=texts, options=options, defaults=defaults
-    )
+        config, environment=os.environ, load=load_strategy, load_function=load_function, settings=texts,
+        options=options, defaults=defaults,
+    )  # fmt: skip
     wanted = told.settings
     if wanted.candle_file is None:
         return told

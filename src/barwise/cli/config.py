@@ -69,16 +69,22 @@ def show(
     settings by their bare names.
     """
     session = Session.begin(home, json, quiet)
-    from barwise.cli.strategies import load_strategy
+    from barwise.manifest.strategies import load_function, load_strategy
     from barwise.run_config import resolve
 
-    found = resolve(file, environment=os.environ, load=load_strategy, settings=parsed_settings(settings))
+    found = resolve(
+        file,
+        environment=os.environ,
+        load=load_strategy,
+        load_function=load_function,
+        settings=parsed_settings(settings),
+    )
     session.document({"values": found.values, "sources": found.sources})
     session.say(found.to_toml().rstrip())
 
 
 def _kind(strategy: str | None) -> "type[Strategy]":
-    from barwise.cli.strategies import load_strategy
+    from barwise.manifest.strategies import load_strategy
     from barwise.strategy.ema_rsi_atr import EmaRsiAtr
 
     return EmaRsiAtr if strategy is None else load_strategy(strategy)

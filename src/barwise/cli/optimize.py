@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from barwise.cli.backtest import ConfigFile, DetailTimeframe, Quantity, StrategyName, run_config
+from barwise.cli.download_bar import shown_download
 from barwise.cli.options import (
     End,
     Exchange,
@@ -76,7 +77,8 @@ def optimize(
         str, typer.Option("--stage", metavar="NAME", help="all (7.1, 7.2, 7.3), one of them, or joint: all at once.")
     ] = "all",
     objective: Annotated[
-        list[str] | None, typer.Option("--objective", metavar="NAME", help="What to maximise; repeat for several.")
+        list[str] | None,
+        typer.Option("--objective", metavar="NAME", help="A metric, or FILE.py:FUNCTION; repeat for several."),
     ] = None,
     trials: Annotated[int | None, typer.Option("--trials", metavar="N", help="Per stage, not the profile's.")] = None,
     min_trades: Annotated[
@@ -105,13 +107,13 @@ def optimize(
     workers: Annotated[int | None, typer.Option("--workers", metavar="N", help="Threads or processes.")] = None,
     backend: Annotated[
         str | None,
-        typer.Option("--backend", metavar="NAME", help="threads, processes, ray or cuda.", show_default="threads"),
+        typer.Option("--backend", metavar="NAME", help="auto, threads, processes, ray or cuda.", show_default="auto"),
     ] = None,
     storage: Annotated[
         str | None, typer.Option("--storage", metavar="URL", help="Ledger: a file or a PostgreSQL URL.")
     ] = None,
     study: Annotated[
-        Path | None, typer.Option("--study", metavar="FILE", help="Also write Optuna studies, a journal file.")
+        str | None, typer.Option("--study", metavar="FILE", help="Also write Optuna studies: a .journal file or a URL.")
     ] = None,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write the report's files.")] = True,
     lookahead_check: Annotated[
@@ -164,12 +166,17 @@ def optimize(
         },
     )
     from barwise import pipeline
+    from barwise.hardware import suited_here
     from barwise.manifest import describe_optimization
     from barwise.optimizer.engine import OptimizationEngine
+    from barwise.optimizer.saving import check_studies
 
-    wanted, search = told.settings, told.optimization
+    if study is not None:
+        check_studies(study)
+    wanted, search = told.settings, suited_here(told.optimization, session.home)
     market, rules = pipeline.choose_market(wanted), pipeline.choose_rules(wanted)
-    inputs = pipeline.fetch_inputs(wanted, market)
+    with shown_download(session) as progress:
+        inputs = pipeline.fetch_inputs(wanted, market, progress)
     with (
         _shown_progress(session) as tell,
         OptimizationEngine(
@@ -235,7 +242,7 @@ def _finish(
     result: "OptimizationResult",
     told: "RunConfig | None",
     manifest: "Manifest | None",
-    study: Path | None,
+    study: str | None,
 ) -> None:
     """Write what was asked for and say what was found.
 
@@ -245,6 +252,7 @@ def _finish(
         manifest: Written beside the report; None = no report.
         study: Where Optuna studies go as well.
     """
+    from barwise.config import without_passwords
     from barwise.manifest import write_beside
     from barwise.optimizer.saving import optimization_document, save_studies
     from barwise.report.optimization import write_optimization
@@ -257,16 +265,22 @@ def _finish(
         if told is not None:
             files["config"] = told.save_beside(files["json"])
         written = {name: str(path) for name, path in files.items()}
+    failed: ConfigError | None = None
     if study is not None:
-        save_studies(result, study)
-        written["study"] = str(study)
+        try:
+            save_studies(result, study)
+            written["study"] = without_passwords(study)
+        except ConfigError as error:  # what was found is told all the same
+            failed = error
     if session.as_json:
         session.document({"event": "result", **optimization_document(result), "files": written})
     if session.speaks:
         print_optimization(result, session.console())
         session.say("")
         for name, path in written.items():
-            session.say(f" {_LABELS[name]:<11}{shown_path(Path(path))}")
+            session.say(f" {_LABELS[name]:<11}{path if '://' in path else shown_path(Path(path))}")
+    if failed is not None:
+        raise failed
 
 
 @contextmanager

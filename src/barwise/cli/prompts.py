@@ -17,7 +17,6 @@ import typer
 
 from barwise.cli.answers import OPEN, Sections, command, summary
 from barwise.cli.hints import in_options
-from barwise.cli.strategies import load_strategy
 from barwise.cli.terminal import Terminal
 from barwise.config import OptimizationProfile
 from barwise.data.candles import SYNTHETIC_EXCHANGE, identity_text
@@ -28,6 +27,7 @@ from barwise.exchange.download import source_timeframe
 from barwise.exchange.manager import VENUES, known_venue, span_ms
 from barwise.exchange.sample import Sample
 from barwise.exchange.venues import FOREIGN_PREFIX, capabilities_of, connect
+from barwise.manifest.strategies import load_strategy
 from barwise.pipeline import RunSettings, choose_market
 from barwise.prepare import order_quantity
 from barwise.run_config import RunConfig

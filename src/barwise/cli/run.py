@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from barwise.cli.backtest import DetailTimeframe, Quantity, StrategyName, run_config
+from barwise.cli.hints import in_options
 from barwise.cli.options import (
     End,
     Exchange,
@@ -119,7 +120,8 @@ def run(
 
     wanted = replace(told.settings, check_lookahead=lookahead_check)
     job = Job(
-        wanted, told.optimization, told.walk_forward, told.validation.permutations, told.values, told.to_toml()
+        wanted, told.optimization, told.walk_forward, told.validation.permutations, told.values, told.to_toml(),
+        in_words=in_options,
     )  # fmt: skip
     try:
         with shown(session, explain=explain) as view:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from barwise.cli.backtest import ConfigFile, DetailTimeframe, Quantity, StrategyName, run_config
+from barwise.cli.download_bar import shown_download
 from barwise.cli.options import (
     End,
     Exchange,
@@ -146,7 +147,7 @@ def validate(
             "validation": {"permutations": permutations},
         },
     )  # fmt: skip
-    market, rules, inputs, origin = _inputs(told, session.home, check_lookahead=lookahead_check)
+    market, rules, inputs, origin = _inputs(told, session, check_lookahead=lookahead_check)
     # The batch search is the one that is judged, because the error rate of the rule is measured with it.
     search, windows = told.optimization.replace(optuna_sampler="AUTO"), told.walk_forward
     from barwise.manifest import describe_validation, write_beside
@@ -225,7 +226,7 @@ def walk_forward(
             },
         },
     )  # fmt: skip
-    market, rules, inputs, origin = _inputs(told, session.home, check_lookahead=lookahead_check)
+    market, rules, inputs, origin = _inputs(told, session, check_lookahead=lookahead_check)
     # The batch search is the one that is judged, because the error rate of the rule is measured with it.
     search, windows = told.optimization.replace(optuna_sampler="AUTO"), told.walk_forward
     from barwise.manifest import describe_walk_forward, write_beside
@@ -257,12 +258,14 @@ def walk_forward(
 # -- Options -----------------------------------------------------------------------------------------------------------
 
 
-def _inputs(told: "RunConfig", home: Path, *, check_lookahead: bool) -> "tuple[Market, Rules, Inputs, Origin]":
+def _inputs(told: "RunConfig", session: Session, *, check_lookahead: bool) -> "tuple[Market, Rules, Inputs, Origin]":
     wanted = replace(told.settings, check_lookahead=check_lookahead)
     from barwise import pipeline
 
     market, rules = pipeline.choose_market(wanted), pipeline.choose_rules(wanted)
-    return market, rules, pipeline.fetch_inputs(wanted, market), pipeline.origin_of(wanted, market, home)
+    with shown_download(session) as progress:
+        inputs = pipeline.fetch_inputs(wanted, market, progress)
+    return market, rules, inputs, pipeline.origin_of(wanted, market, session.home)
 
 
 def _search(profile: str | None, **options: Any) -> dict[str, Any]:

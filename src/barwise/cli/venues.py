@@ -1,19 +1,16 @@
 """`barwise fetch` and `barwise exchanges`: candles of a venue into the store, and what the venues offer."""
 
 import logging
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from barwise.cli.download_bar import shown_download
 from barwise.cli.options import End, Home, Json, Quiet, Session, Settings, Start, settings_of, table_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from barwise.exchange.download import Progress
 
 logger = logging.getLogger(__name__)
@@ -45,18 +42,24 @@ def fetch(
     venue, frame = known_venue(exchange), Timeframe.parse(timeframe)
     if start is None:
         raise ConfigError("fetch needs to know the first bar.", hint="for example --start 2025-01-01.")
-    progress = _Bar(session, f"{venue} {symbol} {frame}")
+    last: Progress | None = None
     try:
-        with progress.shown():
+        with shown_download(session) as tell:
+
+            def come(progress: "Progress") -> None:
+                nonlocal last
+                last = progress
+                tell(f"{venue} {symbol} {frame}", progress)
+
             fetched = ExchangeManager().fetch(
-                venue, symbol, frame, start, int(time.time() * 1000) if end is None else end, progress=progress.update
+                venue, symbol, frame, start, int(time.time() * 1000) if end is None else end, progress=come
             )
     except KeyboardInterrupt:
-        logger.warning("stopped: %s. The same command goes on from there.", progress.so_far)
+        logger.warning("stopped: %s. The same command goes on from there.", _so_far(last))
         raise
     except APIError:
-        if progress.last is not None:
-            logger.warning("before the failure: %s.", progress.so_far)
+        if last is not None:
+            logger.warning("before the failure: %s.", _so_far(last))
         raise
     candles, report = fetched
     session.document(
@@ -75,6 +78,13 @@ def fetch(
         }
     )
     session.say(f"{candles.label}: {len(candles):,} candles; {report or 'all were stored, nobody was asked'}.")
+
+
+def _so_far(progress: "Progress | None") -> str:
+    """What came, in words."""
+    if progress is None:
+        return "nothing had been stored yet"
+    return f"{progress.rows:,} candles had come and are stored ({progress.share:.0%})"
 
 
 def exchanges(
@@ -127,59 +137,3 @@ def _venues() -> Iterator[dict[str, Any]]:
             "archives": offers.archives,
             "stream": offers.stream,
         }
-
-
-class _Bar:
-    """The progress of a download on stderr; lines of a log where that is no terminal."""
-
-    def __init__(self, session: Session, label: str) -> None:
-        self._wanted = not session.quiet and sys.stderr.isatty()
-        self._label = label
-        self._show: Callable[[Progress], None] | None = None
-        self.last: Progress | None = None
-
-    @property
-    def so_far(self) -> str:
-        """What came, in words."""
-        if self.last is None:
-            return "nothing had been stored yet"
-        return f"{self.last.rows:,} candles had come and are stored ({self.last.share:.0%})"
-
-    def update(self, progress: "Progress") -> None:
-        self.last = progress
-        if self._show is not None:
-            self._show(progress)
-
-    @contextmanager
-    def shown(self) -> Iterator[None]:
-        """The bar, as long as this lasts."""
-        if not self._wanted:
-            yield
-            return
-        from rich.console import Console
-        from rich.progress import BarColumn, TaskProgressColumn, TextColumn
-        from rich.progress import Progress as Page
-
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[told]}"),
-        )
-        with Page(*columns, console=Console(stderr=True), transient=True) as page:
-            task = page.add_task(self._label, total=1.0, told="")
-            self._show = lambda progress: page.update(task, completed=progress.share, told=_told(progress))
-            try:
-                yield
-            finally:
-                self._show = None
-
-
-def _told(progress: "Progress") -> str:
-    parts = [f"{progress.rows:,} rows", f"{progress.requests:,} requests"]
-    if progress.eta_seconds is not None:
-        minutes, seconds = divmod(round(progress.eta_seconds), 60)
-        parts.append(f"{minutes}:{seconds:02d} left")
-    if progress.limit_used is not None:
-        parts.append(f"limit {progress.limit_used:.0%}")
-    return ", ".join(parts)

@@ -7,7 +7,7 @@ A backtest is run again, and a search is searched again, from nothing.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from barwise.strategy.base import Strategy
 
 _EXIT_DIFFERS = 1
-_BACKTEST = "backtest"
 
 
 def verify(
@@ -57,11 +56,12 @@ def verify(
     session = Session.begin(home, json, quiet)
     settings_of("verify", settings, {})
     from barwise.manifest import ENDING, find_manifest, read_manifest
+    from barwise.manifest.loading import kind_of
 
     path = find_manifest(run, session.home, kind=None)
     recorded = read_manifest(path)
-    kind = str(recorded.get("kind", _BACKTEST))
-    if kind == _BACKTEST:
+    kind = kind_of(recorded)
+    if kind == "backtest":
         _, found = repeated(path, session.home, file, detail_file, funding_file, strategy)
     else:
         loaded = _loaded(recorded, path, session.home, file, detail_file, funding_file, strategy)
@@ -90,15 +90,12 @@ def repeated(
         DataError, ConfigError, BacktestError: Its inputs cannot be had, or the run fails.
     """
     from barwise import pipeline
-    from barwise.errors import CheckpointError
-    from barwise.manifest import compare, describe_run, read_manifest
+    from barwise.manifest import compare, describe_run
+    from barwise.manifest.loading import read_backtest
 
-    recorded = read_manifest(path)
-    if recorded.get("kind", _BACKTEST) != _BACKTEST:
-        raise CheckpointError(
-            f"{path.name} is the manifest of a {recorded['kind']}, and a backtest is needed.",
-            hint="name a backtest; a run of the main job leaves two, which end in -baseline and -optimized.",
-        )
+    recorded = read_backtest(
+        path, hint="name a backtest; a run of the main job leaves two, which end in -baseline and -optimized."
+    )
     loaded = _loaded(recorded, path, home, file, detail, funding, strategy)
     inputs = loaded.inputs
     result = pipeline.run_baseline(inputs, loaded.rules, loaded.origin.quantity, check_lookahead=False)
@@ -128,13 +125,15 @@ def _loaded(
 ) -> _Loaded:
     """Raises as `repeated`."""
     from barwise.manifest import Origin
+    from barwise.manifest.loading import configured
+    from barwise.pipeline import Rules
 
     origin = Origin.of(recorded)
     # A manifest given by its path may be of another home; data/results lies two folders below it.
     folders = (home, *path.absolute().parents[2:3], Path.cwd())
     kind = _strategy_class(strategy or origin.strategy, folders, given=strategy is not None)
     wanted = _run_settings(origin, kind, folders, file, detail, funding)
-    rules = _rules(recorded, kind)
+    rules = Rules(*configured(recorded, kind))
     inputs, notes = _same_span(wanted, recorded)
     return _Loaded(origin, rules, inputs, tuple(notes))
 
@@ -170,8 +169,8 @@ def _strategy_class(reference: str | None, folders: tuple[Path, ...], *, given: 
     Raises:
         ConfigError: It is not named, or cannot be loaded.
     """
-    from barwise.cli.strategies import load_strategy
     from barwise.errors import ConfigError
+    from barwise.manifest.strategies import load_strategy
 
     if reference is None:
         raise ConfigError(
@@ -234,31 +233,6 @@ def _found(name: str, what: str, option: str, folders: tuple[Path, ...]) -> Path
     )
 
 
-def _rules(recorded: "Manifest", kind: "type[Strategy]") -> "Rules":
-    """The strategy's parameters and the execution settings on record.
-
-    Raises:
-        ConfigError: The class does not take them any more.
-        CheckpointError: The manifest is damaged.
-    """
-    from barwise.config import ExecutionConfig
-    from barwise.costs import FeeSchedule
-    from barwise.errors import CheckpointError
-    from barwise.pipeline import Rules
-
-    try:
-        parameters: dict[str, Any] = dict(recorded["configuration"]["strategy"]["parameters"])
-        execution: dict[str, Any] = dict(recorded["configuration"]["execution"])
-        fees = None if execution.get("fees") is None else dict(execution["fees"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"the manifest is damaged: the configuration has no readable {error}.",
-            hint="take a copy of it, or do the run again.",
-        ) from error
-    execution["fees"] = None if fees is None else FeeSchedule.from_dict(fees)
-    return Rules(kind(**parameters), ExecutionConfig(**execution))
-
-
 def _same_span(wanted: "RunSettings", recorded: "Manifest") -> "tuple[Inputs, list[str]]":
     """The inputs of the run, without the bars that have been added to an open end since; and what was left out.
 
@@ -266,16 +240,10 @@ def _same_span(wanted: "RunSettings", recorded: "Manifest") -> "tuple[Inputs, li
         DataError, ConfigError: As the stages raise them.
     """
     from barwise import pipeline
-    from barwise.errors import CheckpointError
+    from barwise.manifest.loading import span_on_record
 
     inputs = pipeline.fetch_inputs(wanted, pipeline.choose_market(wanted))
-    try:
-        first, last = (int(recorded["data"]["candles"][name]) for name in ("first_ms", "last_ms"))
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"the manifest is damaged: the candles have no readable {error}.",
-            hint="take a copy of it, or do the run again.",
-        ) from error
+    first, last = span_on_record(recorded)
     candles = inputs.candles.between(first, last + 1) if first <= last else inputs.candles
     added = len(inputs.candles) - len(candles)
     if not added or not len(candles):

@@ -5,7 +5,6 @@ the candles are those of the span on record, out of the store of this home folde
 is shown only where it is the run on record to the bit.
 """
 
-import importlib
 import re
 import tomllib
 from collections import Counter
@@ -13,25 +12,22 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 
-from barwise.backends.user_modules import load_file
-from barwise.config import ExecutionConfig
 from barwise.core.layout import FloatArray
-from barwise.costs import FeeSchedule
 from barwise.dashboard.level_of_detail import CandleLevels
 from barwise.data.candles import SYNTHETIC_EXCHANGE, Candles
 from barwise.data.files import read_candles, read_funding
 from barwise.data.store import CandleStore
 from barwise.data.synthetic import sample_candles
 from barwise.engine import backtest
-from barwise.errors import BarwiseError, CheckpointError, ConfigError, DataError
-from barwise.manifest import ENDING, Manifest, Origin, compare, describe_run, read_manifest
+from barwise.errors import BarwiseError, ConfigError, DataError
+from barwise.manifest import ENDING, Manifest, Origin, compare, describe_run
 from barwise.manifest.comparison import UNREADABLE, damaged
+from barwise.manifest.loading import configured, read_backtest, require_same, span_on_record
 from barwise.manifest.record import equity_of
+from barwise.manifest.strategies import load_strategy
 from barwise.result import BacktestResult
 from barwise.run_config import ENDING as SETTINGS_ENDING
 from barwise.story import Replay, replay
@@ -43,7 +39,6 @@ from barwise.timeframe import Timeframe
 # A module is put where Python looks for it while it is run, and two at once would see each other's neighbours.
 _loading = Lock()
 _HEADLINE = ("net_pnl", "gross_pnl", "fees", "slippage", "funding", "final_equity")
-_UNREADABLE = (*UNREADABLE, OverflowError)
 
 
 class Again:
@@ -99,24 +94,18 @@ def repeated(path: Path, home: Path) -> BacktestResult:
         DataError: Its candles are not here any more.
         ConfigError, BacktestError: Its strategy cannot be had, or fails.
     """
-    recorded = read_manifest(path)
-    if recorded.get("kind", "backtest") != "backtest":
-        raise CheckpointError(
-            f"{path.name} is the manifest of a {recorded['kind']}, and a backtest is needed.",
-            hint="choose a part that was traded: baseline or optimized.",
-        )
+    recorded = read_backtest(path, hint="choose a part that was traded: baseline or optimized.")
     origin = Origin.of(recorded)
     found_at = _Files(home, path)
     try:
-        first, last = (int(recorded["data"]["candles"][edge]) for edge in ("first_ms", "last_ms"))
-        candles = _candles(origin, home, found_at, first, last)
+        candles = _candles(origin, home, found_at, *span_on_record(recorded))
         detail = _detail(origin, home, found_at, candles)
         paid = origin.funding_file
         funding = None if paid is None else read_funding(found_at.located(paid, "funding"))
-        strategy, execution = _strategy(recorded, origin, found_at), _execution(recorded)
+        strategy, execution = configured(recorded, _strategy_class(origin, found_at))
     except BarwiseError:
         raise
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise damaged(error) from error
     result = backtest(
         candles,
@@ -129,12 +118,8 @@ def repeated(path: Path, home: Path) -> BacktestResult:
     )
     if not _is_as_recorded(result, recorded, detail):
         # Slower, and it can say where they part.
-        found = compare(recorded, describe_run(result, origin, detail=detail, funding=funding), candles, detail)
-        if not found.same:
-            raise CheckpointError(
-                f"the run done again is not the run on record: {found.differences[0]}",
-                hint=f"barwise verify {path.name.removesuffix(ENDING)} names everything that differs.",
-            )
+        now = describe_run(result, origin, detail=detail, funding=funding)
+        require_same(compare(recorded, now, candles, detail), path)
     return result
 
 
@@ -154,15 +139,8 @@ def _is_as_recorded(result: BacktestResult, recorded: Manifest, detail: Candles 
             and Counter(row[0] for row in recorded["events"]["rows"]) == made
             and all(metrics[name] == getattr(result, name) for name in _HEADLINE)
         )
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise damaged(error) from error
-
-
-def _execution(recorded: Manifest) -> ExecutionConfig:
-    values: dict[str, Any] = dict(recorded["configuration"]["execution"])
-    fees: Mapping[str, Any] | None = values.get("fees")
-    values["fees"] = None if fees is None else FeeSchedule.from_dict(fees)
-    return ExecutionConfig(**values)
 
 
 # -- Data --------------------------------------------------------------------------------------------------------------
@@ -258,11 +236,11 @@ class _Files:
 # -- Strategy ----------------------------------------------------------------------------------------------------------
 
 
-def _strategy(recorded: Manifest, origin: Origin, found_at: _Files) -> Strategy:
-    """The strategy with the parameters on record.
+def _strategy_class(origin: Origin, found_at: _Files) -> type[Strategy]:
+    """The class on record.
 
     Raises:
-        ConfigError: Its class cannot be had, or does not take them any more.
+        ConfigError: It cannot be had any more. What it says names no folder, because it is shown in a browser.
     """
     place, _, name = (origin.strategy or "").rpartition(":")
     if not place:
@@ -270,23 +248,13 @@ def _strategy(recorded: Manifest, origin: Origin, found_at: _Files) -> Strategy:
             "the manifest names no strategy: its class was made inside a function.",
             hint="put the class into a file and do the run again.",
         )
-    with _loading:
-        kind = getattr(_module(place, found_at), name, None)
-    if not (isinstance(kind, type) and issubclass(kind, Strategy)):
-        raise ConfigError(
-            f"{Path(place).name} has no strategy {name} any more.", hint="put it back, or do the run again."
-        )
-    return kind(**recorded["configuration"]["strategy"]["parameters"])
-
-
-def _module(place: str, found_at: _Files) -> ModuleType:
-    file = found_at.located(place, "strategy") if place.endswith(".py") else None
+    found = str(found_at.located(place, "strategy")) if place.endswith(".py") else place
     try:
-        if file is None:
-            return importlib.import_module(place)
-        return load_file(file, f"strategy_file_{file.stem}")
-    except (Exception, SystemExit) as error:
+        with _loading:
+            return load_strategy(f"{found}:{name}")
+    except ConfigError as error:
+        why = "" if error.__cause__ is None else f": {type(error.__cause__).__name__}"
         raise ConfigError(
-            f"the strategy of this run, {Path(place).name}, cannot be loaded: {type(error).__name__}.",
+            f"the strategy of this run, {name} of {Path(place).name}, cannot be loaded{why}.",
             hint="barwise audit RUN --trade 0 says why.",
         ) from error

@@ -24,14 +24,16 @@ from barwise.dashboard.answer_schemas import (
 from barwise.dashboard.endpoints import OBJECT, Body, Endpoints, Query
 from barwise.dashboard.form import Checked, Form
 from barwise.dashboard.jobs import toml_of
+from barwise.dashboard.run_settings import settings_of
 from barwise.dashboard.sse import CONTENT_TYPE, EventStream
 from barwise.dashboard.state import dashboard
 from barwise.errors import ConfigError
+from barwise.pipeline.stage_names import STAGES_OF_A_MARKET, STEPS
 
 endpoints = Endpoints("live")
 
 _VALUES: Final = by_name(OBJECT)
-_PROBLEM: Final = record(section=TEXT, key=TEXT, message=TEXT, hint=TEXT)
+_PROBLEM: Final = record(section=TEXT, key=TEXT, message=TEXT, hint=TEXT, row=or_null(COUNT), part=TEXT)
 _JOB: Final = record(
     job=TEXT,
     name=TEXT_OR_NULL,
@@ -60,6 +62,10 @@ class _Values(Body):
     )
 
 
+class _Strategy(Body):
+    name: str = Field(max_length=1_000, description="FILE.py:CLASS, of a file below the home folder; or the built-in")
+
+
 class _Run(_Values):
     fresh: bool = Field(False, description="forget what is kept of this run; the trial ledger stays")
     from_stage: str | None = Field(None, max_length=20, description="do it again from 7.1, 7.2, 7.3 or 8 on")
@@ -67,7 +73,8 @@ class _Run(_Values):
 
 @endpoints.get(
     "/live",
-    "Server-sent events: `run` {name, state}, `job` (as in /jobs), and of the run asked for each `line` of its trail.",
+    "Server-sent events: `run` {name, state}, `job` (as in /jobs), and of the run asked for each `line` of its trail; "
+    "where that is one over several markets, `market` {run, line} for the course of each.",
     query=_Which,
     answers=_STREAM,
 )
@@ -80,6 +87,22 @@ def live(query: _Which) -> Response:
     stream = EventStream(listener, gone=request.environ.get("waitress.client_disconnected"))
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return Response(stream, content_type=CONTENT_TYPE, headers=headers, direct_passthrough=True)
+
+
+@endpoints.get(
+    "/stages",
+    "What a market goes through, in order: the stages, and the steps of stage 8.",
+    answers=record(
+        stages=list_of(record(number=TEXT, name=TEXT)),
+        steps=list_of(record(name=TEXT, planned=TEXT)),
+    ),
+)
+def stages() -> dict[str, Any]:
+    """`planned` is the line of the plan that a step belongs to."""
+    return {
+        "stages": [{"number": number, "name": name} for number, name in STAGES_OF_A_MARKET],
+        "steps": [{"name": step.name, "planned": step.planned} for step in STEPS],
+    }
 
 
 @endpoints.get("/jobs", "The runs that were started from here, newest first.", answers=record(jobs=list_of(_JOB)))
@@ -113,6 +136,31 @@ def check(body: _Values) -> dict[str, Any]:
         "values": checked.values,
         "resolved": toml_of(checked.values) if checked.values else None,
     }
+
+
+@endpoints.post(
+    "/form/strategy",
+    "The parameters of a strategy: types, bounds, defaults, what they are for.",
+    body=_Strategy,
+    answers=record(schema=or_null(OBJECT), error=or_null(record(message=TEXT, hint=TEXT))),
+)
+def strategy(body: _Strategy) -> dict[str, Any]:
+    """Its file is run for that, by another process; so this is no GET, which any page could ask for.
+
+    A file that cannot be used is an answer like any other: it is what somebody is about to write.
+    """
+    try:
+        return {"schema": _form().parameters(body.name), "error": None}
+    except ConfigError as error:
+        return {"schema": None, "error": {"message": error.message, "hint": error.hint}}
+
+
+@endpoints.get(
+    "/runs/<name>/settings", "What a run was told, as a form takes it.", answers=record(name=TEXT, values=_VALUES)
+)
+def run_settings(name: str) -> dict[str, Any]:
+    """Every value by section and key; null is none."""
+    return {"name": name, "values": settings_of(dashboard().results, name)}
 
 
 @endpoints.post("/runs", "Start a run.", body=_Run, answers=_JOB)

@@ -14,7 +14,7 @@ from barwise.dashboard.chart_answers import (
 )
 from barwise.dashboard.endpoints import Endpoints, Query
 from barwise.dashboard.errors import NotFound
-from barwise.dashboard.run_log import log_lines
+from barwise.dashboard.run_log import log_of
 from barwise.dashboard.state import dashboard
 from barwise.dashboard.statistics_answer import statistics_of, statistics_of_walk
 from barwise.dashboard.trade_list import Column, Filter, Order, Outcome, Reason, Side, chosen, listed, trades_csv
@@ -228,20 +228,32 @@ def trail(name: str, query: TrailQuery) -> dict[str, Any]:
     return {"lines": lines, "last_seq": lines[-1]["seq"] if lines else query.after, "more": more}
 
 
-@endpoints.get("/runs/<name>/log", "The last lines of the log about a run.", query=LogQuery, answers=schemas.LOG)
+@endpoints.get(
+    "/runs/<name>/log",
+    "The last lines of the log about a run, and of what its job said where it was started from here.",
+    query=LogQuery,
+    answers=schemas.LOG,
+)
 def log(name: str, query: LogQuery) -> dict[str, Any]:
     """What the program said while it was at the run."""
     known = dashboard()
-    return {"lines": log_lines(known.home, known.results.require(name), query.lines)}
+    row = known.results.row(name)
+    job = next((one for one in known.live.jobs.known() if name in one["runs"]), None)
+    of = row["market"] if job is not None and row["kind"] != "multi" and len(job["runs"]) > 1 else None
+    market = None if of is None else " ".join((of["exchange"], of["symbol"], of["timeframe"]))
+    return log_of(known.home, name, query.lines, job, market)._asdict()
 
 
 @endpoints.get("/multi/<name>", "The document of a run over several markets.", answers=schemas.MULTI)
 def multi(name: str) -> dict[str, Any]:
     """One run over several markets."""
     results = dashboard().results
-    if results.kind(name) != "multi":
-        raise NotFound(f"{name} is no run over several markets.", hint=f"GET /api/v1/runs/{name} has it.")
-    return results.whole(name)
+    found = results.whole(name)
+    if found["kind"] == "multi":
+        return found
+    if results.kind(name) == "multi":
+        raise NotFound(f"{name} has no document yet.", hint="it is written when all of its markets are done.")
+    raise NotFound(f"{name} is no run over several markets.", hint=f"GET /api/v1/runs/{name} has it.")
 
 
 def _listed(text: str, known: tuple[str, ...], what: str) -> list[str]:

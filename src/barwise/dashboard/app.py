@@ -13,7 +13,7 @@ from werkzeug.routing import IntegerConverter
 from werkzeug.security import safe_join
 
 from barwise import __version__
-from barwise.dashboard import api_compare, api_data, api_live, api_run, api_search, security
+from barwise.dashboard import api_compare, api_data, api_files, api_live, api_run, api_search, security
 from barwise.dashboard.api_base import json_response, view_of
 from barwise.dashboard.config import DashboardConfig
 from barwise.dashboard.endpoints import PREFIX, Endpoint, Endpoints
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 PLOTLY: Final = "barwise-plotly"  # name of the extension that has Plotly's file
 # Every part of the API, in the order of its documentation.
-_PARTS: Final = (api_run, api_search, api_compare, api_data, api_live)
+_PARTS: Final = (api_run, api_files, api_search, api_compare, api_data, api_live)
 _STATIC: Final = Path(__file__).parent / "static"
 # The package imports them where they are used. Two requests that do so at once can see one half imported.
 _LIBRARIES: Final = ("polars", "pyarrow.parquet", "scipy.stats", "sqlalchemy", "optuna")
@@ -39,6 +39,7 @@ _SENTENCES: Final = {
     405: ("this path does not take this method.", "the header Allow lists what it takes."),
     413: ("what was sent is too long.", "send less: settings of a run are a few kilobytes."),
     415: ("what was sent is of another type.", "send it with Content-Type: application/json."),
+    416: ("the file has no such part.", "Content-Range says how long it is."),
 }
 # What the page is made of. Said here, as the system's own list of types differs from machine to machine.
 _TYPES: Final = {
@@ -172,7 +173,7 @@ def _refused(error: HTTPException) -> Response:
     message, hint = _SENTENCES.get(status, (f"{error.name}.", ""))
     answer = json_response(error_document(error.name.replace(" ", ""), message, hint), status)
     for name, value in error.get_headers():
-        if name == "Allow":
+        if name in {"Allow", "Content-Range"}:
             answer.headers[name] = value
     return answer
 

@@ -89,6 +89,7 @@ def candles_answer(
         "time": shown.time.tolist(),
         **{name: getattr(shown, name).tolist() for name in ("open", "high", "low", "close", "volume")},
         "lines": {name: numbers(shown.line(values)) for name, values in lines.items()},
+        "closed": levels.closed,
         "ranges": {name: _range(shown, values) for name, values in lines.items() if name in _BESIDE_PRICES},
     }
 

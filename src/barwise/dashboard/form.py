@@ -10,12 +10,13 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from barwise.config import MarketChoice
 from barwise.dashboard.job_environment import child_environment
 from barwise.dashboard.jobs import toml_of
 from barwise.data.files import write_atomically
@@ -44,12 +45,21 @@ _MOST_FILES, _LONGEST_FILE = 200, 1 << 18
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong: with a key, with a section (key ""), or with all of it (both "")."""
+    """One thing that is wrong: with a key, with a section (key ""), or with all of it (both "").
+
+    Attributes:
+        section, key: What is wrong.
+        message, hint: Why, and what to do.
+        row: Which of several markets it is, from 0; None where it is none of them.
+        part: What of that market, such as symbol; "" = all of it.
+    """
 
     section: str
     key: str
     message: str
     hint: str
+    row: int | None = None
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,8 +80,10 @@ class Form:
 
     Args:
         home: The home folder.
-        folder: The working directory of the runs. Files may be named that lie in one of the two.
+        folder: The working directory of the runs, which paths are relative to.
         environment: Its BARWISE_SECTION__KEY variables are defaults of the form.
+
+    Files of candles may lie in the home folder or in the working directory, those of strategies in the home folder.
     """
 
     def __init__(self, home: Path, folder: Path, environment: Mapping[str, str]) -> None:
@@ -148,26 +160,30 @@ class Form:
             variable = f"BARWISE_{section}__{key}".upper()
             return f"{key}: an address is not taken from a page.", f"start the dashboard with {variable} set."
         files = [value] if (section, key) in _PATHS else []
+        places = [self._home, self._folder]
         if (section, key) == ("market", "markets") and isinstance(value, list):
             files = [one.get("file") for one in value if isinstance(one, dict)]
         if (section, key) == ("strategy", "class") and isinstance(value, str) and value != DEFAULT_STRATEGY:
+            # A program, not data: whoever may write into the home folder may have it run, and nobody else.
+            places = [self._home]
             files = [value.rpartition(":")[0] if ":" in value else value]
             if not files[0].endswith(".py"):
                 return f"class: a page takes a strategy as FILE.py:CLASS; got {value}.", "name its file."
         for file in files:
-            if isinstance(file, str) and not self._is_ours(file):
+            if isinstance(file, str) and not self._is_below(file, *places):
+                below = " nor below ".join(map(str, dict.fromkeys(places)))
                 return (
-                    f"{key}: {file} is neither below the home folder {self._home} nor below {self._folder}.",
+                    f"{key}: {file} is {'not' if len(set(places)) == 1 else 'neither'} below the home folder {below}.",
                     "put the file there, or run it on the command line, which takes any file.",
                 )
         return None
 
-    def _is_ours(self, file: str) -> bool:
+    def _is_below(self, file: str, *places: Path) -> bool:
         if file.strip().lower() in {"", "none", "null"}:
             return True
         try:
             path = (self._folder / file.strip()).resolve()
-            return any(path.is_relative_to(place.resolve()) for place in (self._home, self._folder))
+            return any(path.is_relative_to(place.resolve()) for place in places)
         except (OSError, RuntimeError, ValueError):  # a loop of links, or no path at all
             return False
 
@@ -195,7 +211,7 @@ class Form:
     def _strategies(self) -> list[str]:
         """Strategies that lie about, as a run is told of them; their files are looked at, never run."""
         found: dict[str, None] = {}
-        places = (self._folder, self._folder / "strategies", self._home, self._home / "strategies")
+        places = (self._home, self._home / "strategies")
         files = [file for place in places if place.is_dir() for file in sorted(place.glob("*.py"))]
         for file in files[:_MOST_FILES]:
             name = str(file.relative_to(self._folder)) if file.is_relative_to(self._folder) else str(file)
@@ -204,22 +220,33 @@ class Form:
 
     # -- A strategy of one's own ---------------------------------------------------------------------------------------
 
+    def parameters(self, reference: str) -> dict[str, Any]:
+        """What a strategy can be told: the JSON schema of its section, with what that refers to as `$defs`.
+
+        Args:
+            reference: FILE.py:CLASS, or the built-in one.
+
+        Raises:
+            ConfigError: It lies elsewhere, cannot be imported, or is no strategy.
+        """
+        if not _is_printable(reference):
+            raise ConfigError("class: a name has letters, digits and signs.", hint="name it as FILE.py:CLASS.")
+        refused = self._why_not("strategy", "class", reference)
+        if refused is not None:
+            raise ConfigError(refused[0], hint=refused[1])
+        if reference == DEFAULT_STRATEGY:
+            return _strategy_section(_schema())
+        # What is wrong with it only this one tells in a form for programs.
+        for problem in self.check({"strategy": {"class": reference}}).problems:
+            raise ConfigError(problem.message, hint=problem.hint)
+        return _strategy_section(self._said_by_another(["schema", "--strategy", reference]))
+
     def _asked_of_another(self, content: Sections, file: Path) -> Checked:
         write_atomically(file, toml_of(content), mode=0o600)
-        command = [sys.executable, "-P", "-m", "barwise", "config", "show", str(file), "--json"]
         try:
-            done = subprocess.run(  # noqa: S603 - this program itself
-                [*command, "--home", str(self._home)], stdin=subprocess.DEVNULL, capture_output=True, check=False,
-                cwd=self._folder, env=child_environment(self._environment, self._home, {}), timeout=_PATIENCE_SECONDS,
-            )  # fmt: skip
-            # A strategy may print what it likes; what counts is the last line.
-            answer = json.loads(done.stdout.splitlines()[-1])
-        except subprocess.TimeoutExpired:
-            problem = Problem("strategy", "class", f"its file took more than {_PATIENCE_SECONDS:g} s to import.", "")
-            return Checked((problem,), {})
-        except (ValueError, IndexError):
-            problem = Problem("strategy", "class", "its file cannot be imported.", "python FILE shows why.")
-            return Checked((problem,), {})
+            answer = self._said_by_another(["show", str(file), "--json"])
+        except ConfigError as silent:
+            return Checked((Problem("strategy", "class", silent.message, silent.hint),), {})
         if "error" in answer:
             error = ConfigError(answer["error"]["message"], hint=answer["error"]["hint"])
             found = _located(error, file, content)
@@ -227,6 +254,26 @@ class Form:
                 found = found._replace(section="strategy", key="class")
             return Checked((found,), {})
         return Checked((), answer["values"])
+
+    def _said_by_another(self, words: list[str]) -> dict[str, Any]:
+        """What `barwise config` says, in a process of its own, which has no secrets and not for ever.
+
+        Raises:
+            ConfigError: It says nothing.
+        """
+        command = [sys.executable, "-P", "-m", "barwise", "config", *words, "--home", str(self._home)]
+        try:
+            done = subprocess.run(  # noqa: S603 - this program itself
+                command, stdin=subprocess.DEVNULL, capture_output=True, check=False, cwd=self._folder,
+                env=child_environment(self._environment, self._home, {}), timeout=_PATIENCE_SECONDS,
+            )  # fmt: skip
+            # A strategy may print what it likes; what counts stands at the end.
+            text = done.stdout.decode(errors="replace").rstrip()
+            return dict(json.loads(text[text.rindex("\n{") if "\n{" in text else 0 :]))
+        except subprocess.TimeoutExpired as error:
+            raise ConfigError(f"its file took more than {_PATIENCE_SECONDS:g} s to import.") from error
+        except ValueError as error:
+            raise ConfigError("its file cannot be imported.", hint="python FILE shows why.") from error
 
 
 def _built_in(_: str) -> type[Strategy]:
@@ -236,6 +283,10 @@ def _built_in(_: str) -> type[Strategy]:
 @cache
 def _schema() -> dict[str, Any]:
     return schema()
+
+
+def _strategy_section(whole: Mapping[str, Any]) -> dict[str, Any]:
+    return {**whole["properties"]["strategy"], "$defs": whole["$defs"]}
 
 
 def _resolved(content: Sections, file: Path, problems: list[Problem], *, own: bool) -> RunConfig | None:
@@ -255,14 +306,31 @@ def _resolved(content: Sections, file: Path, problems: list[Problem], *, own: bo
 
 def _wrong_markets(told: RunConfig, content: Sections) -> Iterator[Problem]:
     """What the first stages of a run would refuse."""
+    given = content.get("market", {})
+    choices = told.settings.markets
+    wrong = False
+    for row, choice in enumerate(choices):
+        try:
+            [alone] = each_market(replace(told.settings, markets=(choice,)))
+            choose_market(alone)
+        except ConfigError as error:
+            wrong = True
+            part = _meant(error.message, choice.to_dict(), MarketChoice.model_fields)
+            yield Problem("market", "markets", redact(error.message), redact(error.hint), row, part)
     try:
-        for one in each_market(told.settings):
-            choose_market(one)
+        if not wrong:
+            for one in each_market(told.settings):
+                choose_market(one)
     except ConfigError as error:
-        given = content.get("market", {})
-        key = next((key for key in keys_of("market") if key in given and key in error.message.split()), "")
-        named = (key for key, value in given.items() if isinstance(value, str) and value and value in error.message)
-        yield Problem("market", key or next(named, ""), redact(error.message), redact(error.hint))
+        key = "markets" if choices else _meant(error.message, given, keys_of("market"))
+        yield Problem("market", key, redact(error.message), redact(error.hint))
+
+
+def _meant(message: str, given: Mapping[str, Any], keys: Iterable[str]) -> str:
+    """Which of the keys that were given a message is about; "" where nobody can tell."""
+    named = (key for key in keys if given.get(key) is not None and key in message.split())
+    shown = (key for key, value in given.items() if isinstance(value, str) and value and value in message)
+    return next(named, "") or next(shown, "")
 
 
 def _located(error: ConfigError, file: Path, content: Sections) -> Problem:
@@ -275,7 +343,12 @@ def _located(error: ConfigError, file: Path, content: Sections) -> Problem:
     if not section:  # an unknown key is named with its section behind it
         section = next((name for name, found in content.items() if f"[{name}]" in message and key in found), "")
     known = (*content.get(section, ()), *(keys_of(section) if section in SECTIONS else ()))
-    return Problem(section, key if key in known else "", redact(message), redact(error.hint))
+    found = Problem(section, key if key in known else "", redact(message), redact(error.hint))
+    of_row = re.match(r"markets, number (\d+): (\w*)", message)
+    if of_row is None:
+        return found
+    part = of_row[2] if of_row[2] in MarketChoice.model_fields else ""
+    return found._replace(message=redact(message[of_row.start(2) :]), row=int(of_row[1]) - 1, part=part)
 
 
 def _leave_out(content: Sections, problem: Problem) -> bool:

@@ -4,12 +4,12 @@ A list of what is passed on, not of what is held back: nobody knows the names of
 """
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import barwise
+from barwise.config import without_passwords
 
 _NAMES = frozenset(
     (
@@ -23,7 +23,6 @@ _PREFIXES = ("LC_", "XDG_", "PYTHON", "NUMBA_", "OMP_", "MKL_", "OPENBLAS_", "PO
 # Where a ledger on a server may have its password.
 STORAGE = "BARWISE_OPTIMIZATION__STORAGE"
 _OF_SERVERS = "PG"
-_PASSWORD = re.compile(r"(://[^/\s:@]*):[^/\s@]+@")
 
 
 def child_environment(
@@ -44,7 +43,7 @@ def child_environment(
     found = {name: value for name, value in environment.items() if name.upper() in _NAMES or name.startswith(prefixes)}
     storage = environment.get(STORAGE)
     # A run that is resumed knows the same address without its password.
-    if storage and values.get("optimization", {}).get("storage") in {None, _PASSWORD.sub(r"\1@", storage)}:
+    if storage and values.get("optimization", {}).get("storage") in {None, without_passwords(storage)}:
         found[STORAGE] = storage
         if "://" in storage:
             found |= {name: value for name, value in environment.items() if name.startswith(_OF_SERVERS)}

@@ -66,11 +66,8 @@ class JobLog:
         if text.startswith(_RESULT):  # may be megabytes, and is cut off
             self.done = True
             return
-        try:
-            line = json.loads(text)
-        except ValueError:
-            line = None
-        if not isinstance(line, dict):
+        line = _read(text)
+        if line is None:
             self._said = text.decode(errors="replace").strip()[:500] or self._said
             return
         event = line.pop("event", None)
@@ -84,6 +81,46 @@ class JobLog:
             self.progress = None
         elif isinstance(line.get("error"), dict):
             self.error = {name: str(line["error"].get(name, "")) for name in ("kind", "message", "hint")}
+
+
+def told_lines(path: Path, market: str | None) -> Iterator[dict[str, Any]]:
+    """What a log says that people can read, line by line; who it is about is left out.
+
+    Args:
+        path: The log.
+        market: Only what is said of this one of several markets, as the job calls it, and of no market; None = all.
+
+    Yields:
+        `level`, `message`, and of a stage that has ended `stage` and `name`, else None: a job writes no times.
+    """
+    try:
+        with path.open("rb") as file:
+            for text, _ in _lines(file):
+                line = _read(text)
+                if market is None or line is None or line.get("market", "") in {"", market}:
+                    yield from _told(text, line)
+    except OSError:
+        return
+
+
+def _told(text: bytes, line: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+    """One line as people read it; most of what a job says is for programs only."""
+    event, stage, name, level = None if line is None else line.get("event"), None, None, "INFO"
+    if line is None:
+        message, level = text.decode(errors="replace").rstrip(), "WARNING"
+    elif isinstance(line.get("error"), dict):
+        told = line["error"]
+        message, level = " ".join(str(told[part]) for part in ("message", "hint") if told.get(part)), "ERROR"
+    elif event == "stage_done":
+        stage, name = str(line.get("number")), str(line.get("name"))
+        kept = ", kept from before" if line.get("state") == "kept" else ""
+        message = f"stage {stage}, {name}: {line.get('text', '')}{kept}"
+    elif event == "finding":
+        message = str(line.get("text", ""))
+    else:
+        return
+    if message.strip() and not text.startswith(_RESULT):
+        yield {"level": level, "message": redact(message), "stage": stage, "name": name}
 
 
 def cut_down(path: Path) -> None:
@@ -109,6 +146,15 @@ def cut_down(path: Path) -> None:
             file.write(b"".join([*kept, progress]))
     except OSError:
         return
+
+
+def _read(text: bytes) -> dict[str, Any] | None:
+    """The object that a line is; None for what is none, such as what Python itself says."""
+    try:
+        line = json.loads(text)
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) else None
 
 
 def _lines(file: Any) -> Iterator[tuple[bytes, int]]:

@@ -24,12 +24,12 @@ from barwise.checkpoints.lock import is_alive
 from barwise.dashboard.errors import NotFound, TooBusy
 from barwise.dashboard.job_environment import child_environment
 from barwise.dashboard.job_log import LONGEST, JobLog, cut_down
-from barwise.dashboard.run_process import LOCK_ENDING, holder_of, is_name, state_of, trail_of
+from barwise.dashboard.run_state import LOCK_ENDING, holder_of, is_name, state_of, trail_of
 from barwise.data.files import write_atomically
 from barwise.errors import CheckpointError, ConfigError, DataError, did_you_mean
 from barwise.pipeline.keys import STAGES
 from barwise.run_config import toml_value
-from barwise.trail import read
+from barwise.trail import is_over_several, read
 
 try:
     import fcntl
@@ -43,6 +43,8 @@ Values = Mapping[str, Mapping[str, Any]]
 # So many old jobs are remembered.
 _MOST_KEPT = 50
 _LOOK_SECONDS = 0.25
+# So long a process may take to end after its run has.
+_MOMENT_SECONDS = 10.0
 # Looks between two looks at the length of the log.
 _LOOKS = 120
 # Processes that go on when the dashboard does not: Python warns of those that nobody holds.
@@ -57,7 +59,8 @@ class _Record:
         job: Its name, made of its settings: the same settings are the same job.
         pid: Of its process, which leads a group of its own.
         began_ms, ended_ms: ms UTC.
-        runs: The names of its runs, as far as they are known; several where it has several markets.
+        runs: The names of its runs, as far as they are known; where it has several markets, that over all of them and
+            that of each market which was begun.
         state: running, done, failed, stopped or interrupted.
         stopping: Somebody has asked it to stop.
         error: Why it failed.
@@ -228,6 +231,7 @@ class Jobs:
             raise CheckpointError(
                 f"{name} was cut off before it had written down its settings.", hint="start it anew: nothing is lost."
             )
+        self._wait_for_end(name)
         return self.start(line["sections"]) | {"name": name}
 
     def close(self) -> None:
@@ -275,6 +279,12 @@ class Jobs:
                 if looks % _LOOKS == 0 and _length(log.path) > LONGEST:
                     self.look()
                     cut_down(log.path)
+            if process is not None:
+                # It frees its log in its last moment, which may take one.
+                try:
+                    process.wait(_MOMENT_SECONDS)
+                except subprocess.TimeoutExpired:
+                    _outlive.append(process)
             self._ended(record, log)
 
         self._thread(attend)
@@ -318,6 +328,15 @@ class Jobs:
                     logger.info("process %d has just ended", pid)
                 return
             if self._closed.wait(0.1):
+                return
+
+    def _wait_for_end(self, name: str) -> None:
+        """A run that has said that it ends has a process for a moment more."""
+        with self._lock:
+            record = self._running(name)
+        end = time.monotonic() + _MOMENT_SECONDS
+        while record is not None and self._is_running(record) and time.monotonic() < end:
+            if self._closed.wait(0.05):
                 return
 
     def _holder(self, name: str) -> int:
@@ -399,7 +418,7 @@ def _document(record: _Record, log: JobLog) -> dict[str, Any]:
     content = asdict(record)
     return {
         "job": content["job"],
-        "name": record.runs[-1] if record.runs else None,
+        "name": _name_of(record.runs),
         "runs": content["runs"],
         "state": "stopping" if record.stopping and record.state == "running" else record.state,
         "began_ms": record.began_ms,
@@ -409,6 +428,11 @@ def _document(record: _Record, log: JobLog) -> dict[str, Any]:
         "plan": log.plan,
         "error": content["error"],
     }
+
+
+def _name_of(runs: list[str]) -> str | None:
+    """What a job is called after: the run over all of its markets, or else the run that it began last."""
+    return next(filter(is_over_several, runs), runs[-1] if runs else None)
 
 
 def _runs(record: _Record, log: JobLog, process: "subprocess.Popen[bytes] | None") -> bool:

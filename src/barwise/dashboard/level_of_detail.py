@@ -90,6 +90,20 @@ class CandleLevels:
         return self._merged(frame, merged, first[begin:stop], self._stop(first, stop))
 
     @cached_property
+    def closed(self) -> list[list[int]]:
+        """Where the market was closed: the end of the last bar before and the open of the next, ms, in order.
+
+        A market that is always open has none: a hole in its bars is a fault of the data and stays to be seen.
+        """
+        candles = self._candles
+        if candles.calendar.always_open:
+            return []
+        ends, opens = candles.time[:-1] + candles.timeframe.ms, candles.time[1:]
+        apart = opens > ends
+        found: list[list[int]] = np.column_stack((ends[apart], opens[apart])).tolist()
+        return found
+
+    @cached_property
     def _levels(self) -> list[tuple[Timeframe, IntArray]]:
         """Each timeframe with the first bar of each of its candles, from short to long."""
         candles = self._candles

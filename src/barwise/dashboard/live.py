@@ -4,6 +4,9 @@ The trail of a run is the stream. A listener remembers nothing but its place in 
 are the same reading, without a seam where a line could be lost or told twice; and a client that does not keep up costs
 no memory: its place stays behind. When it reads on it gets one line of progress instead of all that are out of date.
 What is told besides lines, how it is with runs and jobs, is kept by name, the last word on each.
+
+The trail of a run over several markets names the runs of those. Who listens to it is told the course of each besides,
+in one stream, because a browser has no more than six for all of its pages.
 """
 
 import json
@@ -19,7 +22,7 @@ from typing import Any, NamedTuple, Self
 from barwise.checkpoints.lock import is_alive
 from barwise.dashboard.errors import NotFound, TooBusy
 from barwise.dashboard.jobs import Jobs
-from barwise.dashboard.run_process import LOCK_ENDING, holder_of, is_name, state_of, trail_of
+from barwise.dashboard.run_state import LOCK_ENDING, holder_of, is_name, state_of, trail_of
 from barwise.trail import ENDING
 
 logger = logging.getLogger(__name__)
@@ -35,14 +38,23 @@ _HEAD = re.compile(
     rb'\{"time": "[^"]*", "run": "(?:[^"\\]|\\.)*", "seq": (?P<seq>\d+), "kind": "(?P<kind>[^"\\]*)"[,}]'
 )
 _DOCUMENT = ".json"
+_MARKETS = b"markets"
+# What of a market is told to those who watch all of them: its course and its results, not every decision.
+_COURSE = frozenset(
+    (
+        b"run_begun", b"run_resumed", b"configuration", b"stage_begun", b"progress", b"stage_done", b"choice",
+        b"verdict", b"run_done", b"interrupted", b"failed",
+    )
+)  # fmt: skip
 
 
 class Message(NamedTuple):
     """One thing that is told.
 
     Attributes:
-        event: line, a line of the trail; run, a run has another state; job, a job went on; reload, everything that was
-            told before is to be forgotten.
+        event: line, a line of the trail; market, a line of the trail of one of several markets, which begin with its
+            first; run, a run has another state; job, a job went on; reload, everything that was told before is to be
+            forgotten.
         data: JSON.
         number: Of a line: where a client that lost its connection goes on.
     """
@@ -57,16 +69,17 @@ class Listener:
 
     Args:
         live: Where it belongs.
-        trail: Whose lines it wants; None = none.
+        run: Whose lines it wants; None = none.
         after: Number of the last line that it has; -1 = it has none.
     """
 
-    def __init__(self, live: "Live", trail: Path | None, after: int) -> None:
-        self.trail = trail
+    def __init__(self, live: "Live", run: str | None, after: int) -> None:
         self._live = live
-        self._place = None if trail is None else _Place(trail, after)
+        self._place = None if run is None else _Place(live.trail_of(run), after)
+        # Those of the markets, where the run is one over several.
+        self._markets: dict[str, _Place] = {}
         self._woken = threading.Condition()
-        self._grown = trail is not None
+        self._grown = run is not None
         self._over = self._too_many = False
         self._notices: dict[tuple[str, str], str] = {}
 
@@ -89,12 +102,34 @@ class Listener:
         messages = [Message(event, data) for (event, _), data in notices.items()]
         if too_many:
             messages.append(Message("reload", '{"why": "too much has changed"}'))
-        if grown and self._place is not None:
-            lines, more = self._place.read()
-            messages += lines
-            if more:
-                self.wake()
+            if self._place is not None:
+                self._place.begin_again()
+                grown, self._markets = True, {}
+        if grown and self._place is not None and self._read(self._place, messages):
+            self.wake()
         return messages
+
+    def _read(self, place: "_Place", messages: list[Message]) -> bool:
+        """Add the lines that are new; whether there are more."""
+        lines, more = place.read()
+        if any(message.event == "reload" for message in lines):
+            self._markets = {}
+        messages += lines
+        for run in place.markets:
+            if run not in self._markets:
+                # A dict of its own, because the thread that watches looks at it.
+                self._markets = {**self._markets, run: _Place(self._live.trail_of(run), -1, market=run)}
+                self._live.tell_state(run, self)
+        for market in self._markets.values():
+            course, further = market.read()
+            messages += course
+            more = more or further
+        return more
+
+    def follows(self, trails: set[Path]) -> bool:
+        """Whether it wants the lines of one of these."""
+        places = [*self._markets.values(), *([] if self._place is None else [self._place])]
+        return any(place.trail in trails for place in places)
 
     def wake(self) -> None:
         """The trail may have grown."""
@@ -132,10 +167,18 @@ class Listener:
 
 
 class _Place:
-    """How far somebody has read a trail: always the beginning of a line."""
+    """How far somebody has read a trail: always the beginning of a line.
 
-    def __init__(self, trail: Path, after: int) -> None:
-        self._trail, self._after = trail, after
+    Args:
+        trail: The file.
+        after: Number of the last line that is known; -1 = none is.
+        market: The run of a market of which only the course is told; "" = every line is told.
+    """
+
+    def __init__(self, trail: Path, after: int, *, market: str = "") -> None:
+        self.trail = trail
+        self.markets: tuple[str, ...] = ()
+        self._after, self._market = after, market
         self._offset = 0
         self._file: tuple[int, int] | None = None  # which file it was, whatever its name
         self._last = -1
@@ -144,11 +187,11 @@ class _Place:
         """The next whole lines, and whether there are more."""
         messages: list[Message] = []
         try:
-            with self._trail.open("rb") as file:
+            with self.trail.open("rb") as file:
                 status = os.fstat(file.fileno())
                 identity = (status.st_dev, status.st_ino)
                 if self._file is not None and (identity != self._file or status.st_size < self._offset):
-                    messages.append(self._begin_again())  # a run that was begun anew has a new trail
+                    messages += self._told_to_reload()  # a run that was begun anew has a new trail
                 self._file = identity
                 file.seek(self._offset)
                 content = file.read(_CHUNK)
@@ -161,13 +204,18 @@ class _Place:
         more = self._offset < status.st_size and end == len(content) > 0
         if not more and self._last < self._after and end:
             # The client knows lines that are not there: they belong to the trail before this one.
-            messages = [self._begin_again()]
+            messages = self._told_to_reload()
             more = True
         return messages, more
 
-    def _begin_again(self) -> Message:
-        self._offset, self._after, self._last = 0, -1, -1
-        return Message("reload", '{"why": "the run was begun anew"}')
+    def begin_again(self) -> None:
+        """Nothing that was read counts any more."""
+        self._offset, self._after, self._last, self.markets = 0, -1, -1, ()
+
+    def _told_to_reload(self) -> list[Message]:
+        self.begin_again()
+        # The course of a market is told from its first line on, which says as much.
+        return [] if self._market else [Message("reload", '{"why": "the run was begun anew"}')]
 
     def _told(self, content: bytes) -> list[Message]:
         """The lines that the client does not have; of progress only the last, what was before it is out of date."""
@@ -175,17 +223,34 @@ class _Place:
         for text in content.split(b"\n")[:-1]:
             head = _HEAD.match(text)
             if head is None:
-                logger.warning("a line of %s is no line of an audit trail; it is left out of the stream", self._trail)
+                logger.warning("a line of %s is no line of an audit trail; it is left out of the stream", self.trail)
                 continue
             self._last = int(head["seq"])
-            if self._last > self._after:
+            if head["kind"] == _MARKETS and not self._market:
+                self.markets = _runs_of(text)
+            if self._last > self._after and (not self._market or head["kind"] in _COURSE):
                 lines.append((self._last, head["kind"], text))
         progress = [number for number, kind, _ in lines if kind == b"progress"]
         return [
-            Message("line", text.decode(errors="replace"), number)
+            self._message(number, text.decode(errors="replace"))
             for number, kind, text in lines
             if kind != b"progress" or number == progress[-1]
         ]
+
+    def _message(self, number: int, text: str) -> Message:
+        if not self._market:
+            return Message("line", text, number)
+        return Message("market", f'{{"run": {json.dumps(self._market)}, "line": {text}}}')
+
+
+def _runs_of(text: bytes) -> tuple[str, ...]:
+    """The runs of the markets that a line names."""
+    try:
+        runs = [str(market["run"]) for market in json.loads(text)["markets"]]
+    except (ValueError, TypeError, KeyError):
+        logger.warning("a line that should name markets does not; they are left out of the stream")
+        return ()
+    return tuple(filter(is_name, runs))
 
 
 class Live:
@@ -226,15 +291,11 @@ class Live:
             NotFound: There is no such run.
             TooBusy: Too many listen.
         """
-        if run is None:
-            listener = Listener(self, None, after)
-        else:
-            state = state_of(self._home, run) if is_name(run) else None
-            if state is None:
-                raise NotFound(f"there is no run {run}.", hint="GET /api/v1/runs lists the runs.")
-            listener = Listener(self, trail_of(self._home, run), after)
-            # What was asked for before listening may be out of date by now.
-            listener.tell("run", run, json.dumps({"name": run, "state": state}))
+        if run is not None and (not is_name(run) or state_of(self._home, run) is None):
+            raise NotFound(f"there is no run {run}.", hint="GET /api/v1/runs lists the runs.")
+        listener = Listener(self, run, after)
+        if run is not None:
+            self.tell_state(run, listener)
         with self._lock:
             if self._stop.is_set():
                 listener.end()
@@ -249,6 +310,16 @@ class Live:
                 self._thread = threading.Thread(target=self._watch, name="barwise-live", daemon=True)
                 self._thread.start()
         return listener
+
+    def trail_of(self, run: str) -> Path:
+        """Where the trail of a run is, or will be."""
+        return trail_of(self._home, run)
+
+    def tell_state(self, run: str, listener: Listener) -> None:
+        """How it is with a run now: what somebody asked for before listening may be out of date."""
+        state = state_of(self._home, run)
+        if state is not None:
+            listener.tell("run", run, json.dumps({"name": run, "state": state}))
 
     def leave(self, listener: Listener) -> None:
         """This one does not listen any more."""
@@ -311,7 +382,9 @@ class Live:
 
     def _take(self, paths: Iterable[Path]) -> None:
         """What may have changed."""
-        grown, runs, jobs = set(), set(), False
+        grown: set[Path] = set()
+        runs: set[str] = set()
+        jobs = False
         for path in paths:
             name = path.name
             if name.endswith(ENDING):
@@ -326,7 +399,7 @@ class Live:
                 runs.add(name.removesuffix(_DOCUMENT))
         if grown:
             for listener in self._all():
-                if listener.trail in grown:
+                if listener.follows(grown):
                     listener.wake()
         for run in runs:
             self._look_at(run)

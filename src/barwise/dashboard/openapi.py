@@ -24,6 +24,7 @@ _ALWAYS: Final = {
     404: "There is nothing of this name.",
     409: "Somebody else is at it.",
     413: "Too much was sent.",
+    416: "The file does not reach so far.",
     421: "The Host header has a foreign name.",
     422: "What is stored is not enough for this.",
     503: "All places are taken; Retry-After says when to ask again.",

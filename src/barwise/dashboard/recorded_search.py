@@ -85,12 +85,16 @@ def _read(table: Path) -> "polars.DataFrame":
 
 
 def _objective(document: Mapping[str, Any]) -> Objective:
-    """The objective by its label: metrics, or else the name of a function of the user's."""
-    label = str(document["stages"][0]["objective"])
+    """The objectives by their label: metrics, and what is none is the name of a function of the user's."""
+    names = tuple(str(document["stages"][0]["objective"]).split("+"))
+    return Objective(names, functions={name: _no_longer_there for name in names if not _is_metric(name)})
+
+
+def _is_metric(name: str) -> bool:
     try:
-        return Objective.of(label.split("+"))
+        return bool(Objective.of(name))
     except ConfigError:
-        return Objective((label,), function=_no_longer_there)
+        return False
 
 
 def _no_longer_there(_result: Any) -> float:
@@ -103,7 +107,7 @@ def _stage(
     import polars
 
     dimensions = [_dimension(name, box, settings) for name, box in document["space"].items()]
-    taken = {*settings, *(objective.names if objective.function else ())}
+    taken = {*settings, *objective.functions}
     own = {name: f"trial_{name}" if name in taken else name for name in _OURS}
     missing = {own["stage"], own["state"]} - set(frame.columns)
     if missing:

@@ -69,7 +69,7 @@ class Results:
                 name = path.name.removesuffix(_DOCUMENT)
             else:
                 continue
-            if _NAME.fullmatch(name) and self._is_ours(path):
+            if _NAME.fullmatch(name) and self.is_ours(path):
                 found.add(name)
         return sorted(found)
 
@@ -172,6 +172,17 @@ class Results:
         """The audit trail of a run, or None."""
         return self._ours(self.folder / f"{name}{TRAIL}") if _NAME.fullmatch(name) else None
 
+    def is_ours(self, path: Path, folder: Path | None = None) -> bool:
+        """Whether a path is a file below a folder, by default its own, and no link on the way there leads elsewhere.
+
+        The folder itself may be a link: whoever keeps results on another disk made it.
+        """
+        folder = folder or path.parent
+        try:
+            return path.is_file() and path.resolve() == folder.resolve() / path.relative_to(folder)
+        except OSError:
+            return False
+
     # -- What is worked out --------------------------------------------------------------------------------------------
 
     def again(self, name: str, part: str) -> Again:
@@ -261,15 +272,8 @@ class Results:
 
     # -- Inside --------------------------------------------------------------------------------------------------------
 
-    def _is_ours(self, path: Path) -> bool:
-        """Whether a path is a file of its own folder, and no link to somewhere else."""
-        try:
-            return path.is_file() and path.resolve().parent == path.parent.resolve()
-        except OSError:
-            return False
-
     def _ours(self, path: Path) -> Path | None:
-        return path if self._is_ours(path) else None
+        return path if self.is_ours(path) else None
 
     def _document_path(self, name: str) -> Path | None:
         path = self.folder / f"{name}{_DOCUMENT}"

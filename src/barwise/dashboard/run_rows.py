@@ -19,6 +19,8 @@ KINDS: tuple[str, ...] = get_args(Kind)
 PARTS = (BASELINE, OPTIMIZED, OUT_OF_SAMPLE)
 _EDGES = ("first", "last")
 _LONG = frozenset({"equity", "trades", "programs", "missed_programs"})
+# What is said of several markets, where there is one.
+_ONE: Mapping[str, Any] = {"markets": 1, "labels": [], "verdicts": {}}
 FIGURES = ("sharpe_ratio", "total_return", "max_drawdown", "trades")
 
 
@@ -56,15 +58,16 @@ def kind_of(document: Document) -> str:
 
 def described(content: Document | None, told: Told | None) -> dict[str, Any]:
     """Market, verdict and figures of a run, from its document or from what its trail says."""
-    empty = dict.fromkeys(("market", "bars", "first_ms", "last_ms"))
     if content is None:
         data = None if told is None else told.data
+        empty = dict.fromkeys(("market", "bars", "first_ms", "last_ms"))
         market = empty if data is None else _market(data, data.get("bars"), *map(ms_of, map(data.get, _EDGES)))
-        return {"kind": "run", **market, "markets": 1, "verdict": None, "metrics": dict.fromkeys(PARTS)}
+        many = 1 if told is None else told.markets
+        kind = "run" if many == 1 else "multi"
+        return {"kind": kind, **market, **_ONE, "markets": many, "verdict": None, "metrics": dict.fromkeys(PARTS)}
     kind = kind_of(content)
     if kind == "multi":
-        found = {"markets": len(content.get("markets") or ()), "verdict": None, "metrics": dict.fromkeys(PARTS)}
-        return {"kind": kind, **empty, **found}
+        return {"kind": kind, **_together(content)}
     told_of = content.get("market") or content
     first, last = (
         told_of[f"{edge}_ms"] if f"{edge}_ms" in told_of else ms_of(told_of.get(f"{edge}_bar"))
@@ -75,7 +78,7 @@ def described(content: Document | None, told: Told | None) -> dict[str, Any]:
     return {
         "kind": kind,
         **_market(told_of, told_of.get("bars"), first, last),
-        "markets": 1,
+        **_ONE,
         "verdict": word,
         "metrics": _metrics(kind, content),
     }
@@ -85,6 +88,34 @@ def _market(of: Document, bars: int | None, first: int | None, last: int | None)
     names = {name: str(of.get(name, "")) for name in ("exchange", "symbol", "timeframe")}
     synthetic = bool(of.get("synthetic", names["exchange"] == "SAMPLE"))
     return {"market": {**names, "synthetic": synthetic}, "bars": bars, "first_ms": first, "last_ms": last}
+
+
+def _together(content: Document) -> dict[str, Any]:
+    """The same of a run over several markets: how often each verdict was reached, and the figures of equal weight."""
+    markets = content.get("markets") or []
+    names = {name: {str(one.get(name, "")) for one in markets} for name in ("exchange", "timeframe")}
+    common = {name: found.pop() if len(found) == 1 else "" for name, found in names.items()}
+    firsts, lasts = ([one[name] for one in markets if name in one] for name in ("first_ms", "last_ms"))
+    return {
+        "market": {**common, "symbol": "", "synthetic": any(one.get("synthetic", False) for one in markets)},
+        "bars": None,
+        "first_ms": min(firsts, default=None),
+        "last_ms": max(lasts, default=None),
+        "markets": len(markets),
+        "labels": [str(one["label"]) for one in markets],
+        "verdict": None,
+        "verdicts": dict(content.get("verdicts") or {}),
+        "metrics": {part: _equal_weight(part, content, markets) for part in PARTS},
+    }
+
+
+def _equal_weight(part: str, content: Document, markets: list[Document]) -> dict[str, Any] | None:
+    """The figures of all markets made equal again each day; None where fewer than two share enough days."""
+    portfolio = (content.get("portfolios") or {}).get(part) or {}
+    if portfolio.get("rebalanced") is None:
+        return None
+    members = [one[part] for one in markets if one["label"] in portfolio["markets"] and one[part] is not None]
+    return _figures(portfolio["rebalanced"]) | {"trades": sum(one["total_trades"] for one in members)}
 
 
 def _metrics(kind: str, content: Document) -> dict[str, Any]:

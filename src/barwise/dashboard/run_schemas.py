@@ -46,12 +46,17 @@ RUN_ROW: Final = record(
     kind=_KIND,
     market=or_null(record(exchange=TEXT, symbol=TEXT, timeframe=TEXT, synthetic=FLAG)),
     markets={"type": "integer", "minimum": 0, "description": "how many; above 1 for kind multi"},
+    labels={**TEXTS, "description": "of kind multi: what its markets are called"},
     bars=COUNT_OR_NULL,
     first_ms=TIME_OR_NULL,
     last_ms=TIME_OR_NULL,
     state=_STATE,
     verdict=TEXT_OR_NULL,
-    metrics=record(**{part: or_null(record(**dict.fromkeys(FIGURES, NUMBER_OR_NULL))) for part in PARTS}),
+    verdicts={**by_name(COUNT), "description": "of kind multi: how many of its markets have which"},
+    metrics={
+        **record(**{part: or_null(record(**dict.fromkeys(FIGURES, NUMBER_OR_NULL))) for part in PARTS}),
+        "description": "of kind multi: of all markets with equal weight, and the trades of all of them",
+    },
     begun_ms=TIME,
     ended_ms=TIME_OR_NULL,
 )
@@ -76,6 +81,11 @@ CANDLES: Final = record(
     **dict.fromkeys(("open", "high", "low", "close", "volume"), NUMBERS),
     lines=by_name({**NUMBERS_OR_NULL, "description": "at the close of each candle"}),
     ranges=by_name(record(low=NUMBERS_OR_NULL, high=NUMBERS_OR_NULL)),
+    closed={
+        "type": "array",
+        "items": list_of(TIME, minItems=2, maxItems=2),
+        "description": "spans of the whole run without bars, nights and weekends; none where the market never closes",
+    },
 )
 _TRADE: Final[dict[str, Schema]] = {
     "trade_id": COUNT,
@@ -196,7 +206,16 @@ TRAIL: Final = record(
     last_seq={"type": "integer", "minimum": -1, "description": "ask for what is after it"},
     more=FLAG,
 )
-LOG: Final = record(lines=list_of(record(time=TIME, level=TEXT, message=TEXT)))
+LOG: Final = record(
+    lines=list_of(
+        record(
+            time={**TIME, "description": "ms since 1970-01-01 UTC; of a job's lines that of their stage"},
+            level=TEXT,
+            message=TEXT,
+        )
+    ),
+    sources={**TEXTS, "description": "the files that these lines are from, below the home folder"},
+)
 MULTI: Final = at_least(
     name=TEXT,
     kind={"const": "multi"},

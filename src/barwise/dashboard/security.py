@@ -40,6 +40,8 @@ _HEADERS: Final = {
 }
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _HOST: Final = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9.-]{1,253})(?::\d{1,5})?")
+# A report is shown in an origin of its own, from which the links that it has to other reports come.
+_REPORT: Final = re.compile(rf"{PREFIX}/runs/[^/]+/files/(?:report|[^/]+\.html)")
 _SIGNED_IN_FOR: Final = 30 * 24 * 3600  # seconds that the cookie stays
 
 
@@ -68,7 +70,8 @@ def protect(app: Flask, state: Dashboard) -> None:
 
     @app.after_request
     def cover(response: Response) -> Response:
-        response.headers.update(_HEADERS)
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value)  # a file brings a policy of its own, which allows less
         if "Cache-Control" not in response.headers or request.path.startswith(PREFIX):
             response.headers["Cache-Control"] = "no-store"
         return response
@@ -148,15 +151,22 @@ def _check_origin(config: DashboardConfig) -> None:
     if origin is not None:
         foreign = origin not in {f"http://{request.host}", f"https://{request.host}", *config.cors_origins}
     else:
-        # Without the header it is a link, an image or a script. A link to the page may stand anywhere; to the API not.
+        # Without the header it is a link, an image or a script. A link to the page or to a report may stand anywhere,
+        # as who made it reads nothing of what is shown; one to the rest of the API not.
         foreign = request.headers.get("Sec-Fetch-Site", "none") not in {"same-origin", "none"} and (
-            request.path.startswith(PREFIX) or request.method not in _READING
+            (request.path.startswith(PREFIX) and not _opens_report()) or request.method not in _READING
         )
     if foreign:
         raise Forbidden(
             "the request comes from a page of another origin.",
             hint="open the dashboard itself, or start it with --cors ORIGIN for a page of your own.",
         )
+
+
+def _opens_report() -> bool:
+    """Whether a browser goes to a report with a whole window, which nothing but a link makes it do."""
+    goes = (request.headers.get("Sec-Fetch-Mode"), request.headers.get("Sec-Fetch-Dest")) == ("navigate", "document")
+    return goes and _REPORT.fullmatch(request.path) is not None
 
 
 def _check_csrf(state: Dashboard) -> None:

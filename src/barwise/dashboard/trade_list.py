@@ -64,7 +64,6 @@ class Listed(NamedTuple):
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; `r` is the net result in units of the initial risk, None where there was none."""
         trade = self.trade
-        risk = trade.initial_risk * trade.quantity
         return {
             "trade_id": trade.trade_id,
             "piece": self.piece,
@@ -75,20 +74,28 @@ class Listed(NamedTuple):
             "entry_price": trade.entry_price,
             "exit_price": trade.exit_price,
             "quantity": trade.quantity,
-            "tiers": tables.tiers_of(trade.fills),
+            "tiers": self.value("tiers"),
             "exit_reason": trade.exit_reason,
             "gross_pnl": trade.gross_pnl,
             "fees": trade.fees,
             "slippage": trade.slippage,
             "funding": trade.funding,
             "net_pnl": trade.net_pnl,
-            "r": trade.net_pnl / risk if risk > 0.0 else None,
+            "r": self.value("r"),
             "bars_held": trade.bars_held,
             "mfe": trade.mfe,
             "mae": trade.mae,
             "initial_risk": trade.initial_risk,
             "ambiguous": trade.ambiguous,
         }
+
+    def value(self, column: Column) -> Any:
+        """What a column is sorted by; as in `to_dict`, but for times, which stay times."""
+        trade = self.trade
+        if column == "r":
+            risk = trade.initial_risk * trade.quantity
+            return trade.net_pnl / risk if risk > 0.0 else None
+        return tables.tiers_of(trade.fills) if column == "tiers" else getattr(trade, column)
 
 
 def ms(moment: datetime) -> int:
@@ -115,14 +122,13 @@ class Filter(NamedTuple):
 
     def keeps(self, trade: Trade) -> bool:
         """Whether a trade is one of them."""
-        entered = ms(trade.entry_time)
         return (
             (self.side is None or trade.side == self.side)
             and (self.reason is None or trade.exit_reason == self.reason)
             and (self.tier is None or any(fill.tier == self.tier for fill in trade.fills))
             and (self.result is None or (trade.net_pnl > 0.0 if self.result == "win" else trade.net_pnl < 0.0))
-            and (self.start is None or entered >= self.start)
-            and (self.end is None or entered < self.end)
+            and (self.start is None or ms(trade.entry_time) >= self.start)
+            and (self.end is None or ms(trade.entry_time) < self.end)
         )
 
 
@@ -140,7 +146,7 @@ def listed(results: Results, name: str, part: str) -> list[Listed]:
 
 def chosen(trades: Sequence[Listed], wanted: Filter, sort: Column, order: Order) -> list[Listed]:
     """The trades that are wanted, sorted by a column; equal ones stay in order of time, undefined ones come last."""
-    kept = [(entry.to_dict()[sort], entry) for entry in trades if wanted.keeps(entry.trade)]
+    kept = [(entry.value(sort), entry) for entry in trades if wanted.keeps(entry.trade)]
     defined = [pair for pair in kept if pair[0] is not None]
     defined.sort(key=lambda pair: pair[0], reverse=order == "desc")
     return [entry for _, entry in defined] + [entry for value, entry in kept if value is None]

@@ -18,19 +18,10 @@ import numpy as np
 
 from barwise.core.layout import Bars, FloatArray, IntArray
 from barwise.core.resample import resample_bars
+from barwise.data.checks import audit, common_spacing
 from barwise.data.columns import Columns, Instant, instant_ms, read_columns
-from barwise.data.quality import (
-    DataAudit,
-    Finding,
-    Gaps,
-    audit,
-    common_spacing,
-    counted,
-    find_gaps,
-    indian_market,
-    length_text,
-    utc_text,
-)
+from barwise.data.gaps import Gaps, find_gaps, indian_market
+from barwise.data.quality import DataAudit, Finding, counted, length_text, utc_text
 from barwise.errors import ConfigError, DataError, did_you_mean
 from barwise.timeframe import Calendar, Timeframe, calendar_of
 

@@ -26,8 +26,9 @@ import numpy as np
 
 from barwise.core.layout import IntArray
 from barwise.data.candles import AuditPolicy, Candles, identity_text, require_policy
+from barwise.data.checks import differing_rows
 from barwise.data.columns import PRICES, Columns, match_columns, read_columns, read_floats, read_times
-from barwise.data.quality import Finding, counted, differing_rows, utc_text
+from barwise.data.quality import Finding, counted, utc_text
 from barwise.errors import ConfigError, DataError, did_you_mean
 from barwise.timeframe import MINUTE_MS, Timeframe, calendar_of
 

@@ -21,8 +21,10 @@ import numpy as np
 
 from barwise.core.layout import IntArray
 from barwise.data.candles import Candles
+from barwise.data.checks import differing_rows
 from barwise.data.files import METADATA_KEY, SCHEMA_VERSION, TEMPORARY_PREFIX, read_description, write_atomically
-from barwise.data.quality import differing_rows, find_gaps, utc_text
+from barwise.data.gaps import find_gaps
+from barwise.data.quality import utc_text
 from barwise.errors import DataError
 from barwise.timeframe import Calendar, Timeframe
 

@@ -22,6 +22,7 @@ from barwise.data.arrival import Arrival, PutReport
 from barwise.data.candles import Candles, identity_text
 from barwise.data.columns import Instant, instant_ms
 from barwise.data.compaction import Compaction, compact_folder
+from barwise.data.gaps import find_gaps, indian_market
 from barwise.data.parts import (
     CORRECTIONS_FOLDER,
     END_OF_TIME,
@@ -44,7 +45,7 @@ from barwise.data.parts import (
     sweep,
     without,
 )
-from barwise.data.quality import find_gaps, indian_market, utc_text
+from barwise.data.quality import utc_text
 from barwise.errors import DataError, did_you_mean
 from barwise.timeframe import DAY_MS, Timeframe, calendar_of
 

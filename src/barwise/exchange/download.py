@@ -18,9 +18,11 @@ import numpy as np
 
 from barwise import __version__
 from barwise.data.candles import Candles
+from barwise.data.checks import differing_rows
 from barwise.data.columns import read_times
+from barwise.data.gaps import LONGEST_HOLIDAY_DAYS
 from barwise.data.parts import on_grid
-from barwise.data.quality import LONGEST_HOLIDAY_DAYS, counted, differing_rows, utc_text
+from barwise.data.quality import counted, utc_text
 from barwise.data.store import CandleStore, Hole, Provenance, PutReport, Span
 from barwise.errors import APIError, ConfigError, DataError
 from barwise.exchange.base import Adapter, Capabilities, Page
@@ -47,6 +49,7 @@ class Progress(NamedTuple):
         rows: Candles stored by it.
         requests: Questions asked.
         share: Done of the time that was missing, 0 to 1.
+        missing_ms: That time, ms.
         eta_seconds: Seconds to go at this pace; None before the first page.
         limit_used: Share of the venue's limit spent, 0 to 1; None where nobody counts.
     """
@@ -54,6 +57,7 @@ class Progress(NamedTuple):
     rows: int
     requests: int
     share: float
+    missing_ms: int
     eta_seconds: float | None
     limit_used: float | None
 
@@ -397,7 +401,8 @@ class _Download:
         share = done_ms / self._wanted_ms
         elapsed = self._clock() - self._began
         used = None if self._limiter is None else self._limiter.used
-        self._progress(Progress(self._rows, self._requests, share, elapsed * (1 - share) / share, used))
+        left = elapsed * (1 - share) / share
+        self._progress(Progress(self._rows, self._requests, share, self._wanted_ms, left, used))
 
     def _compact(self) -> None:
         try:

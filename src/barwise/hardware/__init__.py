@@ -11,6 +11,7 @@ hand offline and the same everywhere, so that two machines can be compared.
 The chosen settings change how fast a search is, never what it finds.
 """
 
+from barwise.hardware.choosing import suited, suited_here
 from barwise.hardware.estimating import Estimate, estimate, estimate_backtest, estimate_of, estimate_validation
 from barwise.hardware.machine import Card, Hardware, look_at_hardware, memory_of, processor_quota
 from barwise.hardware.measuring import BATCH_SIZES, measure_hardware
@@ -52,4 +53,6 @@ __all__ = [
     "memory_of",
     "processor_quota",
     "save_profile",
+    "suited",
+    "suited_here",
 ]

@@ -11,7 +11,8 @@ import numpy as np
 
 from barwise.config import OptimizationConfig
 from barwise.errors import ConfigError
-from barwise.hardware.profile import MEASURED_SAMPLERS, BatchSpeed, BookSpeed, HardwareProfile
+from barwise.hardware.profile import BatchSpeed, BookSpeed, HardwareProfile
+from barwise.optimizer.leaders import LEADERS
 from barwise.optimizer.samplers import canonical_name
 from barwise.optimizer.search import trials_of
 from barwise.optimizer.space import STAGES, Stage
@@ -21,8 +22,17 @@ from barwise.validation.stress import FACTORS, JITTERS
 # Shares of the bars per rung: measured with, and assumed where an estimate is told nothing else.
 LEVELS = (0.33, 0.66, 1.0)
 # Parameters that all three stages search together have this many neighbours: each one's steps, and those of each pair.
+# The other leaders are looked at by the steps alone, and all of them are run once more by plain backtests.
 _NEIGHBOURS = 512
+_STEPS = 32 * (LEADERS - 1)
+# Bars in which the built-in strategy makes one trade, on SAMPLE hours of any year: 104 to 151.
+_BARS_PER_TRADE = 120
+# Methods without a model think as long whatever the number of objectives.
+_DRAWING = ("QMC", "RANDOM", "GRID")
 _LEAST_TO_HALVE = 4
+_TIMEOUTS = 2
+# Points that a sampler asks for at a time where that was not timed.
+_UNKNOWN_BATCH = 4
 # Before a new process does anything it imports the package, which takes half as long as what its first search loads; a
 # first backtest loads the compiled code and not the rest.
 _PROCESS_START, _BACKTEST_LOADING = 1.5, 0.4
@@ -40,34 +50,66 @@ _JUDGED, _JUDGED_PER_BAR, _RESAMPLED_PER_BAR = 264_000.0, 31.0, 13_700.0
 
 
 class Estimate(NamedTuple):
-    """Seconds of an optimization by what they are spent on."""
+    """Seconds of an optimization by what they are spent on.
+
+    `sampler` is None where nobody has timed the sampler: GP, SKOPT, and models of three objectives or more.
+    """
 
     loading: float
     preparation: float
-    sampler: float
+    sampler: float | None
     planning: float
     kernel: float
     books: float
 
     @property
-    def seconds(self) -> float:
-        """All of it."""
-        return sum(self)
+    def known(self) -> float:
+        """All of it but what is not known."""
+        return sum(part for part in self if part is not None)
+
+    @property
+    def seconds(self) -> float | None:
+        """All of it; None where the sampler's own time, mostly the longest part, is not known."""
+        return None if self.sampler is None else self.known
 
 
 def estimate_of(
-    profile: HardwareProfile, config: OptimizationConfig, *, bars: int, joint: bool = False, first: bool = True
+    profile: HardwareProfile,
+    config: OptimizationConfig,
+    *,
+    bars: int,
+    joint: bool = False,
+    first: bool = True,
+    trades: int | None = None,
 ) -> Estimate:
-    """How long the optimization of a configuration will take, all its stages or the joint one; see `estimate`."""
+    """How long the optimization of a configuration will take, all its stages or the joint one; see `estimate`.
+
+    Args:
+        trades: Of the strategy it starts from, which decide the rungs as they do in the search; None = as many as the
+            built-in strategy makes on SAMPLE hours.
+    """
     stages: tuple[Stage, ...] = ("joint",) if joint else STAGES
+    goals = config.objective if isinstance(config.objective, tuple | list) else (config.objective,)
+    functions = any(callable(goal) for goal in goals)
+    whole = functions or len(goals) > 1
     return estimate(
         profile,
         bars=bars,
         sampler=config.optuna_sampler,
         trials_by_stage=[trials_of(config, stage) for stage in stages],
-        levels=config.fidelity_levels if config.multi_fidelity else (1.0,),
+        levels=(1.0,) if whole else _rungs(config, bars, trades),
+        objectives=len(goals),
+        functions=functions,
         first=first,
     )
+
+
+def _rungs(config: OptimizationConfig, bars: int, trades: int | None = None) -> tuple[float, ...]:
+    """The rungs that a search of one metric will use; a rung of too few trades is left out, as in `Evaluator`."""
+    if not config.multi_fidelity:
+        return (1.0,)
+    trades = bars // _BARS_PER_TRADE if trades is None else trades
+    return tuple(share for share in config.fidelity_levels if share == 1.0 or share * trades >= config.min_rung_trades)
 
 
 def estimate(
@@ -77,6 +119,8 @@ def estimate(
     sampler: str,
     trials_by_stage: Sequence[int],
     levels: Sequence[float] = LEVELS,
+    objectives: int = 1,
+    functions: bool = False,
     neighbours: int = _NEIGHBOURS,
     first: bool = True,
 ) -> Estimate:
@@ -87,43 +131,51 @@ def estimate(
 
     Args:
         bars: Signal bars of the data.
-        sampler: One that is timed, TPE or AUTO.
-        trials_by_stage: Trials of each stage, the one that searches the periods first; with AUTO ten times the
-            profile's.
-        levels: Shares of the bars per rung; (1.0,) without multi-fidelity.
-        neighbours: Rows around the result that are run at the end; 0 where the result is not asked for.
+        sampler: Its own time is known where the profile has it, see `Estimate`; all other parts always are.
+        trials_by_stage: Trials of each stage, the one that searches the periods first, the one of the timeouts, which
+            is never halved, third; with AUTO ten times the profile's.
+        levels: Shares of the bars per rung; (1.0,) without multi-fidelity, and with several objectives.
+        objectives: How many are searched for.
+        functions: Whether one of them is a function of the result: each trial is then a plain backtest. What the
+            function itself takes is not known.
+        neighbours: Rows around the result that are run at the end, and with them what is run of the others that came
+            close; 0 where the result is not asked for.
         first: Whether it is the first search of its process, which loads what the next ones find loaded.
 
     Raises:
-        ConfigError: A sampler that is not timed, or a number below 1.
+        ConfigError: An unknown sampler, or a number below 1.
     """
     name = canonical_name(sampler)
-    if name not in MEASURED_SAMPLERS:
+    if min(bars, objectives) < 1 or any(trials < 1 for trials in trials_by_stage):
         raise ConfigError(
-            f"no time is known for the sampler {name}.", hint=f"times are known for {' and '.join(MEASURED_SAMPLERS)}."
+            f"bars, objectives and trials must be 1 or more; got {bars} bars, {objectives} objectives and "
+            f"{tuple(trials_by_stage)} trials."
         )
-    if bars < 1 or any(trials < 1 for trials in trials_by_stage):
-        raise ConfigError(f"bars and trials must be 1 or more; got {bars} bars and {tuple(trials_by_stage)} trials.")
     lengths = profile.length_speeds
     backtest = _over_bars([(length.bars, length.replay.fastest) for length in lengths], bars)
     # Plain backtests: first bar and result of the base, and per stage what it has chosen, and at the end again.
     preparation = _over_bars([(length.bars, length.preparation.fastest) for length in lengths], bars)
     preparation += backtest * (len(trials_by_stage) + 3)
-    thinking = planning = kernel = books = 0.0
+    thinking: float | None = 0.0
+    planning = kernel = books = 0.0
     for stage, trials in enumerate(trials_by_stage):
-        seconds, batches = _search(profile, name, trials)
+        seconds, batches = _search(profile, name, 1 if name in _DRAWING else objectives, trials)
         batch = trials / batches
-        plans, rungs = rows_seconds(profile.batch_speeds, batch, bars, levels)
+        plans, rungs = rows_seconds(profile.batch_speeds, batch, bars, (1.0,) if stage == _TIMEOUTS else levels)
         if stage:  # only the first searches the periods
             plans = _batch_seconds(profile.batch_speeds, "same_periods", batch, bars)
-        thinking += seconds
+        thinking = None if thinking is None or seconds is None else thinking + seconds
         planning += batches * plans
-        kernel += batches * rungs
+        kernel += batches * rungs + trials * functions * backtest
         books += batches * _books(profile.book_speeds, batch) + _books(profile.book_speeds, 1.0)
     if neighbours:
-        plans, rungs = rows_seconds(profile.batch_speeds, neighbours, bars, (1.0,))
-        planning, kernel, books = planning + plans, kernel + rungs, books + _books(profile.book_speeds, neighbours)
-    loading = profile.loading_seconds.get(name, 0.0) if first else 0.0
+        preparation += backtest * (LEADERS + 1)
+        for rows in (neighbours,) if functions else (neighbours, _STEPS):
+            plans, rungs = rows_seconds(profile.batch_speeds, rows, bars, (1.0,))
+            planning, kernel = planning + plans, kernel + rungs + rows * functions * backtest
+            books += _books(profile.book_speeds, rows)
+    loaded = name if name in profile.loading_seconds else "AUTO" if name in _DRAWING else "TPE"
+    loading = profile.loading_seconds.get(loaded, 0.0) if first else 0.0
     return Estimate(loading, preparation, thinking, planning, kernel, books)
 
 
@@ -197,15 +249,15 @@ def estimate_validation(
     if windows:
         window = _batch_search(profile, search, in_sample_bars)
         begun = min(windows, crew)
-        own = _on_one_thread(profile, window) if apart else window.seconds
+        own = _on_one_thread(profile, window) if apart else window.known
         walked = start + windows * own / begun + windows * _TRADED * plain
     permuted = 0.0
     if permutations:
         late = crew - begun  # processes that are started now
-        permuted = whole.seconds - whole.books + (permutations * shuffled + late * start) / crew
+        permuted = whole.known - whole.books + (permutations * shuffled + late * start) / crew
     trials = sum(trials_of(_as_batch_search(search), stage) for stage in STAGES)
     unit = _thread_nanoseconds(profile, 1) / 1e9
-    others = _batch_search(profile, search, bars, first=first).seconds + plain
+    others = _batch_search(profile, search, bars, first=first).known + plain
     others += min(trials, MOST_TRIALS) * (_JUDGED + _JUDGED_PER_BAR * bars) * unit
     others += windows * _WORLDS * _REPLANNED * plain
     others += len(JITTERS) * sum(rows_seconds(profile.batch_speeds, _JITTERED_ROWS, bars, (1.0,)))
@@ -225,7 +277,7 @@ def _batch_search(profile: HardwareProfile, search: OptimizationConfig, bars: in
         bars=bars,
         sampler="AUTO",
         trials_by_stage=[trials_of(search, stage) for stage in STAGES],
-        levels=search.fidelity_levels if search.multi_fidelity else (1.0,),
+        levels=_rungs(search, bars),
         neighbours=0,
         first=first,
     )
@@ -234,7 +286,7 @@ def _batch_search(profile: HardwareProfile, search: OptimizationConfig, bars: in
 def _on_one_thread(profile: HardwareProfile, search: Estimate) -> float:
     """Seconds of a search whose kernel has one thread instead of those of the profile."""
     slower = max(1.0, _thread_nanoseconds(profile, 1) / _thread_nanoseconds(profile, profile.threads))
-    return search.seconds + search.kernel * (slower - 1.0)
+    return search.known + search.kernel * (slower - 1.0)
 
 
 def _thread_nanoseconds(profile: HardwareProfile, threads: int) -> float:
@@ -291,13 +343,15 @@ def _books(speeds: Sequence[BookSpeed], rows: float) -> float:
     return _along([float(speed.rows) for speed in ordered], values, rows)
 
 
-def _search(profile: HardwareProfile, name: str, trials: int) -> tuple[float, float]:
-    """(seconds a sampler thinks, batches) for so many trials; beyond the longest that was timed, a power law."""
-    known = sorted((speed for speed in profile.sampler_speeds if speed.sampler == name), key=lambda speed: speed.trials)
-    if not known:
-        raise ConfigError(
-            f"the profile has no time of the sampler {name}.", hint="measure again: barwise profile --again."
-        )
+def _search(profile: HardwareProfile, name: str, objectives: int, trials: int) -> tuple[float | None, float]:
+    """(seconds a sampler thinks, batches) for so many trials; beyond the longest that was timed, a power law.
+
+    None where the sampler was not timed with so many objectives.
+    """
+    timed = [speed for speed in profile.sampler_speeds if (speed.sampler, speed.objectives) == (name, objectives)]
+    if not timed:
+        return None, float(math.ceil(trials / _UNKNOWN_BATCH))
+    known = sorted(timed, key=lambda speed: speed.trials)
     trials_of = [float(speed.trials) for speed in known]
     seconds_of = np.maximum.accumulate([speed.seconds for speed in known]).tolist()
     growth = 1.0

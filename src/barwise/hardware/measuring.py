@@ -60,11 +60,13 @@ _THREAD_ROWS = 4096
 _BOOK_ROWS = (16, 512)
 _WIDTH = 0.15
 _ROUNDS = 99
-_SAMPLER_ROUNDS = 3
+_SAMPLER_ROUNDS, _WARMING_TRIALS = 3, 20
 # Settings that differ by less than this are equal, and the more modest one is taken.
 _ALIKE = 0.05
 # A process that hangs is not waited for any longer than this.
 _LOADING_TIMEOUT_S = 120.0
+# The samplers whose libraries are timed, each needing what the one before it has loaded.
+_LOADED = ("AUTO", "TPE")
 # Each part's share of the time, the card's like that of the threads; the samplers are last and take what is left.
 _SHARES = {"threads": 0.1, "batches": 0.2, "lengths": 0.1, "books": 0.1}
 
@@ -277,15 +279,15 @@ def _loading_seconds() -> dict[str, float]:
         logger.warning(
             "the start of a first search could not be timed, and is not part of the estimates: %s", *reason[-1:] or [""]
         )
-        return dict.fromkeys(MEASURED_SAMPLERS, 0.0)
+        return dict.fromkeys(_LOADED, 0.0)
 
 
 def _tell_first_searches() -> None:
-    """What the process of `_loading_seconds` does: each search twice; TPE also needs what AUTO has loaded."""
+    """What the process of `_loading_seconds` does: each search twice."""
     candles = sample_candles("SAMPLE-BTC", "1H", "2024-01-01", "2024-03-30")
     found: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as place:
-        for name in ("AUTO", "TPE"):
+        for name in _LOADED:
             times: list[float] = []
             for _ in range(2):
                 config = OptimizationConfig(
@@ -301,47 +303,49 @@ def _tell_first_searches() -> None:
 def _sampler_speeds(deadline: float) -> tuple[SamplerSpeed, ...]:
     """The best of some rounds of whole searches; a longer one only where the time lasts."""
     space = Space(EmaRsiAtr(), "7.2", width=_WIDTH)
-    for name in MEASURED_SAMPLERS:
-        _thinking(name, space, 50)  # loads what is loaded once
-    found: dict[tuple[str, int], SamplerSpeed] = {}
+    for name, objectives in MEASURED_SAMPLERS:
+        _thinking(name, space, _WARMING_TRIALS, objectives)  # loads what is loaded once
+    found: dict[tuple[str, int, int], SamplerSpeed] = {}
     expected = dict.fromkeys(MEASURED_SAMPLERS, 0.0)  # seconds per trial of the search before
     for _ in range(_SAMPLER_ROUNDS):
-        for name, counts in MEASURED_SAMPLERS.items():
+        for (name, objectives), counts in MEASURED_SAMPLERS.items():
             for trials in counts:
-                if (name, counts[0]) in found and time.perf_counter() + expected[name] * trials > deadline:
+                late = time.perf_counter() + expected[name, objectives] * trials > deadline
+                if late and (name, objectives, counts[0]) in found:
                     break
-                speed = _thinking(name, space, trials)
-                expected[name] = speed.seconds / trials
-                known = found.get((name, trials))
+                speed = _thinking(name, space, trials, objectives)
+                expected[name, objectives] = speed.seconds / trials
+                known = found.get((name, objectives, trials))
                 if known is None or speed.seconds < known.seconds:
-                    found[name, trials] = speed
+                    found[name, objectives, trials] = speed
     return tuple(found.values())
 
 
-def _thinking(name: str, space: Space, trials: int) -> SamplerSpeed:
-    """One search on a smooth hill that costs nothing to climb."""
+def _thinking(name: str, space: Space, trials: int, objectives: int) -> SamplerSpeed:
+    """One search on a smooth hill, or as many as there are objectives, that costs nothing to climb."""
     before = time.perf_counter()
-    sampler = open_sampler(name, space, 0, 1, trials)
+    sampler = open_sampler(name, space, 0, objectives, trials)
     spent = time.perf_counter() - before
     done = batches = 0
     while done < trials:
         before = time.perf_counter()
         asked = sampler.ask(min(trials - done, sampler.batch))
         spent += time.perf_counter() - before
-        told = _told(space, space.valid(asked))
+        told = _told(space, space.valid(asked), objectives)
         before = time.perf_counter()
         sampler.tell(told)
         spent += time.perf_counter() - before
         done += len(asked)
         batches += 1
-    return SamplerSpeed(name, trials, batches, spent)
+    return SamplerSpeed(name, trials, batches, spent, objectives)
 
 
-def _told(space: Space, points: Any) -> Told:
-    """Values of a hill, halved at each rung as an evaluation would."""
-    values = -((space.to_unit(points) - 0.4) ** 2).sum(axis=1)
-    rank = np.argsort(np.argsort(-values))
-    rungs = len(LEVELS)
+def _told(space: Space, points: Any, objectives: int) -> Told:
+    """Values of hills with different tops; of one hill halved at each rung as an evaluation would."""
+    tops = np.linspace(0.4, 0.6, objectives)
+    values = np.stack([-((space.to_unit(points) - top) ** 2).sum(axis=1) for top in tops], axis=1)
+    rank = np.argsort(np.argsort(-values[:, 0]))
+    rungs = len(LEVELS) if objectives == 1 else 1  # several objectives have no better half
     kept = np.array([math.ceil(len(points) * 0.5**rung) for rung in range(rungs)])
-    steps = np.where(rank[:, None] < kept, values[:, None], np.nan)
-    return Told(points, values[:, None], np.zeros(len(points)), steps, ~np.isnan(steps[:, -1]))
+    steps = np.where(rank[:, None] < kept, values[:, :1], np.nan)
+    return Told(points, values, np.zeros(len(points)), steps, ~np.isnan(steps[:, -1]))

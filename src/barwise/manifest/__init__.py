@@ -2,8 +2,8 @@
 
 `describe_run` makes one of a backtest, and `describe_optimization`, `describe_walk_forward`, `describe_validation` and
 `describe_job` make one of a search; `write_manifest` and `read_manifest` are its file. `compare` and `compare_searches`
-find the first thing that is not the same in two of them. `repeated_search` does a search again; loading its inputs is
-the caller's business (`barwise verify`).
+find the first thing that is not the same in two of them. `repeated_search` does a search again; `loading` reads what a
+run was made from out of its manifest, and `strategies` finds a class by the name that stands there.
 """
 
 from barwise.manifest.comparison import Difference, Verification, compare
@@ -16,7 +16,6 @@ from barwise.manifest.record import (
     manifest_path,
     portable,
     read_manifest,
-    strategy_reference,
     write_beside,
     write_manifest,
 )
@@ -28,6 +27,7 @@ from barwise.manifest.search_record import (
     describe_validation,
     describe_walk_forward,
 )
+from barwise.manifest.strategies import strategy_reference
 
 __all__ = [
     "ENDING",

@@ -18,7 +18,7 @@ from barwise.errors import CheckpointError
 from barwise.manifest.record import TIME_OF, Manifest, digest_of, equity_of, unpacked
 
 # What a value of another type than expected raises, wherever it is used.
-UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError)
+UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
 _ABSENT = object()
 
 

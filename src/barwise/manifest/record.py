@@ -12,7 +12,6 @@ import binascii
 import hashlib
 import json
 import platform
-import sys
 import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -113,19 +112,6 @@ def portable(path: Path, home: Path) -> str:
         return path.expanduser().absolute().relative_to(home).as_posix()
     except ValueError:
         return path.name
-
-
-def strategy_reference(kind: type[Strategy], home: Path) -> str | None:
-    """What `--strategy` takes for a class: a file or a module; None for a class made inside a function."""
-    if "<" in kind.__qualname__ or "." in kind.__qualname__:
-        return None
-    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
-    if file is None:
-        return None
-    stem = Path(file).stem
-    # A file that was run or loaded by its path bears another name as a module.
-    by_name = stem == "__init__" or kind.__module__.rpartition(".")[2] == stem
-    return f"{kind.__module__ if by_name else portable(Path(file), home)}:{kind.__name__}"
 
 
 def describe_run(

@@ -29,6 +29,11 @@ _FIRST_STEP, _LAST_STEP = 0.2, 0.03
 _MOVES = 0.5
 
 
+def first_batch(trials: int) -> int:
+    """Points of the quasi-random start, which is the largest batch, of so many trials."""
+    return max(1, min(trials, round(trials * _START)))
+
+
 class BatchSearch:
     """The batch search on one space.
 
@@ -49,7 +54,7 @@ class BatchSearch:
         self._values = np.empty(0)
         self._violation = np.empty(0)
         self._generation = 0
-        self._start = max(1, min(trials, round(trials * _START)))
+        self._start = first_batch(trials)
         self._later = max(1, -(-(trials - self._start) // _GENERATIONS))
         # A box with fewer points than there are trials is not searched but tried, point by point.
         sizes = [

@@ -25,9 +25,10 @@ from barwise.engine import checked_strategy
 from barwise.errors import ConfigError
 from barwise.obs import home_folder
 from barwise.optimizer.evaluation import replay
+from barwise.optimizer.leaders import Leaders, Survey, survey
 from barwise.optimizer.ledger import DataSet, Ledger, Origin
 from barwise.optimizer.objective import Objective
-from barwise.optimizer.plateau import Plateau, measure_plateau
+from barwise.optimizer.plateau import Plateau
 from barwise.optimizer.samplers import canonical_name
 from barwise.optimizer.saving import OptimizationFiles, save_optimization
 from barwise.optimizer.search import Progress, evaluator_of, neighbour_values, search_stage
@@ -54,6 +55,8 @@ class OptimizationResult:
         baseline, best: Plain backtests of the strategy it started from and of the one it ended with.
         strategy: The strategy it ended with.
         plateau: The neighbourhood of that strategy; None where nothing was searched or Ctrl-C ended the search.
+        top: The best configurations of all stages, and how robust each is; None where there is no plateau.
+        neighbours: Configurations that were run for the plateau and for `top`; they are on record as well.
         n_trials: Distinct configurations on record for these candles, this search and all before it.
         luck_line: Sharpe ratio that the best of so many trials is expected to have by luck alone over this span.
         seconds: Wall time of all stages.
@@ -68,6 +71,8 @@ class OptimizationResult:
     best: BacktestResult
     strategy: Strategy
     plateau: Plateau | None
+    top: Leaders | None
+    neighbours: int
     n_trials: int
     luck_line: float
     seconds: float
@@ -242,14 +247,15 @@ class OptimizationEngine:
         started = perf_counter()
         best = replay(self.sweeper, self.get_final_config())
         interrupted = any(stage.interrupted for stage in self.stages)
-        plateau = None
+        around = None
         if not interrupted:  # who pressed Ctrl-C does not wait for hundreds of neighbours
             try:
-                plateau = self._plateau()
+                around = self._survey()
             except KeyboardInterrupt:
                 interrupted = True
         n_trials = self._ledger.trials(DataSet.of(self.candles))
         years = len(self.candles) / self.candles.timeframe.bars_per_year(self.candles.calendar)
+        notes = [note for stage in self.stages for note in stage.notes] + ([] if around is None else [around.note])
         return OptimizationResult(
             run=self.run,
             candles=self.candles,
@@ -257,12 +263,14 @@ class OptimizationEngine:
             baseline=replay(self.sweeper, self.sweeper.strategy),
             best=best,
             strategy=self.get_final_config(),
-            plateau=plateau,
+            plateau=None if around is None else around.plateau,
+            top=None if around is None else around.leaders,
+            neighbours=0 if around is None else around.neighbours,
             n_trials=n_trials,
             luck_line=expected_maximum(max(1, n_trials)) / math.sqrt(years),
             seconds=sum(stage.seconds for stage in self.stages) + perf_counter() - started,
             interrupted=interrupted,
-            notes=tuple(dict.fromkeys(note for stage in self.stages for note in stage.notes)),
+            notes=tuple(dict.fromkeys(note for note in notes if note)),
         )
 
     def save_results(self, folder: Path | None = None) -> OptimizationFiles:
@@ -281,10 +289,13 @@ class OptimizationEngine:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _plateau(self) -> Plateau | None:
+    def _survey(self) -> Survey | None:
         config = self.config
-        space = Space(self.get_final_config(), "joint", width=config.profile.width, fixed=config.fixed)
-        last = self.stages[-1]
+        stages = {name for stage in self.stages for name in stage.space.names}
+        joint = Space(self.get_final_config(), "joint", width=config.profile.width, fixed=config.fixed)
+        # A parameter of no stage is searched where it was given a range.
+        own = {name: ends for name, ends in dict(config.ranges).items() if name in stages - {*joint.names}}
+        space = Space(self.get_final_config(), "joint", width=config.profile.width, fixed=config.fixed, ranges=own)
         if not space.dimensions:
             return None
         origin = Origin(self.run, "neighbourhood", self.sampler, config.seed, self.objective.label)
@@ -292,7 +303,8 @@ class OptimizationEngine:
         def around(space: Space, points: FloatArray) -> FloatArray:
             return neighbour_values(self._evaluator, space, points, origin)
 
-        return measure_plateau(around, space, space.base, float(last.trials.values[last.chosen, 0]))
+        # A function of the result takes a whole backtest for each neighbour.
+        return survey(self.stages, space, around, self._evaluator.replayed, steps=not self.objective.functions)
 
 
 def _checked_config(config: Any) -> OptimizationConfig:

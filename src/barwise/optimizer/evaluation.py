@@ -15,8 +15,17 @@ import numpy as np
 from barwise.config import ExecutionConfig
 from barwise.core.layout import SUMMARY, BoolArray, FloatArray, IntArray, RecordArray
 from barwise.engine import BacktestEngine
-from barwise.optimizer.identity import ParameterValues, as_number, context_of
-from barwise.optimizer.ledger import RECORDED_METRICS, Context, Known, Ledger, Origin, Rows, configuration_keys
+from barwise.optimizer.identity import ParameterValues, as_number, context_of, function_digest
+from barwise.optimizer.ledger import (
+    RECORDED_METRICS,
+    Answers,
+    Context,
+    Known,
+    Ledger,
+    Origin,
+    Rows,
+    configuration_keys,
+)
 from barwise.optimizer.objective import Objective, order
 from barwise.optimizer.space import Space
 from barwise.optimizer.trials import Trials
@@ -47,6 +56,7 @@ class Evaluator:
     Attributes:
         levels: Shares of the bars per rung that are left.
         known: What is on record for these candles, rules and costs.
+        digests: Of the user's functions; None where it cannot be told what one does.
         first_bar: Where the rungs begin: the span's first bar, or the first one the sweeper's own strategy may use.
         stop: One past the last signal bar.
 
@@ -68,7 +78,7 @@ class Evaluator:
         self.objective = objective
         self.batch_size = batch_size
         # A user's function needs the whole result, and several objectives have no better half.
-        whole = objective.function is not None or len(objective.names) > 1
+        whole = bool(objective.functions) or len(objective.names) > 1
         self.levels: tuple[float, ...] = (1.0,) if whole else tuple(levels)
         self.bars_simulated = 0
         self._ledger = ledger
@@ -77,7 +87,10 @@ class Evaluator:
             sweeper.candles, sweeper.strategy, sweeper.execution, sweeper.fees, sweeper.quantity, sweeper.detail,
             sweeper.funding, sweeper.trade_from, sweeper.on_gpu, span,
         )  # fmt: skip
-        self.known = Known() if ledger is None else ledger.known(self._context)
+        # Taken now, before a function that counts its calls has been called.
+        self.digests = [function_digest(function) for function in objective.functions.values()]
+        sources = [digest for digest in self.digests if digest is not None]
+        self.known = Known() if ledger is None else ledger.known(self._context, sources)
         self.parameter_values = ParameterValues(sweeper.strategy)
         self.trade_from = sweeper.trade_from if span is None else span[0]
         self.stop = sweeper.bars if span is None else span[1]
@@ -153,6 +166,7 @@ class _Batch:
         self.summaries: RecordArray = np.zeros(n, SUMMARY)
         self.complete = np.zeros(n, np.bool_)
         self.fresh: list[tuple[IntArray, int, RecordArray, IntArray, Mapping[str, Any], FloatArray]] = []
+        self.answers: list[Answers] = []
 
     def judge(self, rows: IntArray, rung: int, share: float, stops: Sequence[int]) -> BoolArray:
         """Take rows to a rung and score them there; which of them were scored (a row may start too late for it).
@@ -165,8 +179,6 @@ class _Batch:
         owner, stop = self.owner, stops[0]
         whole = len(stops) == 1
         found, first, summaries = owner.known.get([self.keys[row] for row in rows], stop)
-        if owner.objective.function is not None:
-            found = np.zeros(len(rows), np.bool_)  # the record has no results to ask a function about
         self.starts[rows[found]] = first[found]
         missing = np.flatnonzero(~found)
         if not whole:
@@ -176,15 +188,15 @@ class _Batch:
         scored: BoolArray = found | whole | (self.starts[rows] <= stop - _LEAST_BARS)
         there, summaries = rows[scored], summaries[scored]
         result = owner.sweeper.result({}, summaries, self.starts[there], stop)
-        own = None if owner.objective.function is None else self._ask_function(there)
-        score = owner.objective.score(result.metrics, share, own)
+        answers = self._answers(there, stop) if owner.objective.functions else None
+        score = owner.objective.score(result.metrics, share, answers)
         self.steps[there, rung] = score.values[:, 0]
         self.reported[there], self.values[there], self.violation[there] = score
         self.sharpe[there] = result.metrics["sharpe_ratio"]
         self.summaries[there] = summaries
         self.complete[there] = whole
         new = ~found[scored]
-        if new.any():
+        if new.any() or self.answers:
             fresh = there[new]
             metrics = {name: result.metrics[name][new] for name in RECORDED_METRICS}
             self.fresh.append((fresh, stop, summaries[new], self.starts[fresh], metrics, score.reported[new, 0]))
@@ -205,8 +217,10 @@ class _Batch:
             {name: np.concatenate([part[4][name] for part in self.fresh]) for name in RECORDED_METRICS},
             np.concatenate([part[5] for part in self.fresh]),
         )
-        ledger.record(context, origin, rows)
+        ledger.record(context, origin, rows, self.answers)
         known.add(rows)
+        for answers in self.answers:
+            known.add_answers(answers)
 
     def trials(self) -> Trials:
         n = len(self.points)
@@ -260,13 +274,30 @@ class _Batch:
             self.reached[rows] = stop
         return found
 
-    def _ask_function(self, rows: IntArray) -> FloatArray:
-        """The user's function of each row's whole result."""
-        objective = self.owner.objective
-        found = np.empty((rows.size, 1))
-        for at, row in enumerate(rows):
-            result = self.owner.replayed(self.space.configured(self.points[row]))
-            found[at, 0] = objective.of_result(result)
+    def _answers(self, rows: IntArray, stop: int) -> FloatArray:
+        """What the user's functions say of each row's whole result, float64 [rows, functions].
+
+        Where the record has all answers to a row it is not asked for again; else it is run here, one after the other.
+        """
+        owner, keys, first = self.owner, [self.keys[row] for row in rows], self.starts[rows]
+        known = np.zeros((rows.size, len(owner.digests)), np.bool_)
+        found = np.full(known.shape, np.nan)
+        for at, digest in enumerate(owner.digests):
+            if digest is not None:
+                known[:, at], found[:, at] = owner.known.answers(digest, keys, first, stop)
+        asked = np.flatnonzero(~known.all(axis=1))
+        for row in asked:
+            result = owner.replayed(self.space.configured(self.points[rows[row]]))
+            found[row] = np.where(known[row], found[row], owner.objective.of_result(result))
+        # The same bars count once, whether a row was run for its summary as well or for the functions alone.
+        self.bars[rows[asked]] = stop - first[asked]
+        for at, (name, digest) in enumerate(zip(owner.objective.functions, owner.digests, strict=True)):
+            new = asked[~known[asked, at]]
+            if digest is not None and new.size:
+                stops = np.full(new.size, stop, np.int64)
+                self.answers.append(
+                    Answers(name, digest, [keys[row] for row in new], first[new], stops, found[new, at])
+                )
         return found
 
 

@@ -7,10 +7,10 @@ is named here, and whoever evaluates, be it a search or a person by hand, is put
 import hashlib
 import inspect
 import json
-from collections.abc import Iterator
-from datetime import UTC, datetime
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,9 @@ from barwise.core._jit import core_stamp
 from barwise.core.layout import FloatArray
 from barwise.costs import FeeSchedule
 from barwise.data.candles import Candles
-from barwise.optimizer.ledger import RECORDED_METRICS, Context, DataSet, Ledger, Origin, Rows, configuration_keys
+from barwise.optimizer.ledger import Context, DataSet
 from barwise.optimizer.space import Space
-from barwise.result import BacktestResult
 from barwise.strategy.base import Strategy
-
-_MANUAL = "manual"
 
 
 def context_of(
@@ -65,43 +62,6 @@ def context_of(
     return Context(DataSet.of(candles), f"{kind.__module__}.{kind.__qualname__}", description)
 
 
-def record_run(
-    ledger: Ledger,
-    result: BacktestResult,
-    quantity: float,
-    *,
-    detail: Candles | None = None,
-    funding: Any = None,
-    run: str | None = None,
-) -> None:
-    """Put a backtest that somebody ran by hand on record: a look at the data is a trial, whoever takes it.
-
-    Args:
-        quantity: Of every order, as asked for.
-        detail, funding: As they were given to the backtest; one with a `trade_from` of its own is not for here.
-        run: Id of a run that may be gone on with, which is recorded once; by default a new one.
-    """
-    if run is not None and (ledger.frame(DataSet.of(result.candles), run)["stage"] == _MANUAL).any():
-        return
-    strategy, values = result.strategy, ParameterValues(result.strategy)
-    context = context_of(
-        result.candles, strategy, result.execution, result.fees_schedule, quantity, detail, funding, None
-    )
-    space = Space(strategy, "joint", width=0.0, fixed=tuple(type(strategy).model_fields))
-    nothing_searched = np.empty((1, 0))
-    rows = Rows(
-        configuration_keys(values.matrix(space, nothing_searched)),
-        values.texts(space, nothing_searched),
-        np.array([result.trade_from], np.int64),
-        np.array([len(result.candles)], np.int64),
-        result.summary,
-        {name: np.array([getattr(result, name)]) for name in RECORDED_METRICS},
-        np.array([result.sharpe_ratio]),
-    )
-    run = run or f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{_MANUAL}"
-    ledger.record(context, Origin(run, _MANUAL, "none", None, "sharpe_ratio"), rows)
-
-
 class ParameterValues:
     """Configurations as rows of numbers: the same configuration is the same row, whatever was searched to find it.
 
@@ -125,25 +85,30 @@ class ParameterValues:
 
     def matrix(self, space: Space, points: FloatArray) -> FloatArray:
         """float64 [points, parameters], in the order of declaration, NaN for None."""
-        columns = space.columns(points)
-        values = np.empty((len(points), len(self._numeric)))
+        return self.matrix_of(space.strategy, space.columns(points), len(points))
+
+    def matrix_of(self, strategy: Strategy, columns: Mapping[str, Any], rows: int) -> FloatArray:
+        """float64 [rows, parameters] of columns that vary around a strategy."""
+        values = np.empty((rows, len(self._numeric)))
         for at, name in enumerate(self._numeric):
-            values[:, at] = columns[name] if name in columns else as_number(getattr(space.strategy, name))
+            values[:, at] = columns[name] if name in columns else as_number(getattr(strategy, name))
         return values
 
     def texts(self, space: Space, points: FloatArray) -> list[str]:
         """Each configuration as a JSON object."""
-        columns = space.columns(points)
-        constant = {name: value for name, value in space.strategy.to_dict().items() if name not in columns}
+        return self.texts_of(space.strategy, space.columns(points), len(points))
+
+    def texts_of(self, strategy: Strategy, columns: Mapping[str, Any], rows: int) -> list[str]:
+        """Each row of columns that vary around a strategy as a JSON object."""
+        constant = {name: value for name, value in strategy.to_dict().items() if name not in columns}
         head = json.dumps(constant)[:-1]
-        lists = [column.tolist() for column in columns.values()]
-        names = [json.dumps(name) for name in columns]
-        tail = ", ".join(f"{name}: %r" for name in names)
-        return (
-            [f"{head}, {tail % values}}}" for values in zip(*lists, strict=True)]
-            if lists
-            else [head + "}"] * len(points)
-        )
+        # JSON writes numbers as Python does, but not truth values.
+        truths = {
+            name: np.where(column, "true", "false") for name, column in columns.items() if column.dtype == np.bool_
+        }
+        lists = [column.tolist() for column in {**columns, **truths}.values()]
+        tail = ", ".join(f"{json.dumps(name)}: {'%s' if name in truths else '%r'}" for name in columns)
+        return [f"{head}, {tail % values}}}" for values in zip(*lists, strict=True)] if lists else [head + "}"] * rows
 
 
 def as_number(value: Any) -> float | None:
@@ -170,7 +135,84 @@ def source_digest(kind: type) -> str:
     return _digest("\n".join(parts))
 
 
-def _source_text(kind: type) -> str:
+def function_digest(function: Callable[..., Any]) -> str | None:
+    """Hash of what a user's function does, so that its answers can be given again; None where that cannot be told.
+
+    It is made of the file the function stands in, its code, its defaults, and the value of everything its code names:
+    of the same module's functions in the same way, of what comes from other modules the text of theirs. What those use
+    in turn is not followed. A function that uses an object of another kind, or is no plain function, cannot be told.
+    """
+    if not isinstance(function, FunctionType):
+        return None
+    try:
+        return _digest("\n".join([function.__qualname__, *_spelled(function, function.__module__, set())]))
+    except (_CannotBeToldError, RecursionError):  # a list that holds itself has no end
+        return None
+
+
+class _CannotBeToldError(Exception):
+    """A function uses something that has no text."""
+
+
+def _spelled(value: Any, module: str, seen: set[int]) -> Iterator[str]:
+    """A value that a function uses, as texts that are the same in every process and others where it has changed."""
+    if isinstance(value, (bool, int, float, complex, str, bytes, type(None), type(...), np.generic)):
+        yield f"{type(value).__name__} {value!r}"
+    elif isinstance(value, (tuple, list)):
+        yield f"{type(value).__name__} {len(value)}"
+        for item in value:
+            yield from _spelled(item, module, seen)
+    elif isinstance(value, (set, frozenset, dict)):
+        items = value.items() if isinstance(value, dict) else value
+        yield f"{type(value).__name__} {len(value)}"
+        yield from sorted("\n".join(_spelled(item, module, seen)) for item in items)
+    elif isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        yield f"{value.dtype} {value.shape} {value.tolist()}"
+    elif isinstance(value, CodeType):
+        yield value.co_code.hex()
+        yield " ".join((*value.co_names, *value.co_freevars))
+        yield from _spelled(value.co_consts, module, seen)
+    elif isinstance(value, FunctionType) and value.__module__ == module:
+        yield from _spelled_function(value, module, seen)
+    elif isinstance(value, ModuleType):
+        yield _module_text(value.__name__)
+    elif isinstance(value, (type, FunctionType, BuiltinFunctionType, np.ufunc)):
+        home = getattr(value, "__module__", None) or "numpy"
+        if home == module and not _source_text(value):
+            raise _CannotBeToldError
+        yield f"{home} {getattr(value, '__qualname__', value.__name__)}"
+        yield _module_text(home)
+    else:
+        raise _CannotBeToldError
+
+
+def _spelled_function(function: FunctionType, module: str, seen: set[int]) -> Iterator[str]:
+    """A function's file, code and defaults, and what it uses of the functions around it and of its module."""
+    if id(function) in seen:
+        return
+    seen.add(id(function))
+    yield _source_text(function)
+    yield from _spelled((function.__code__, function.__defaults__, function.__kwdefaults__), module, seen)
+    around = {} if function.__closure__ is None else inspect.getclosurevars(function).nonlocals
+    used = _names(function.__code__) & function.__globals__.keys()
+    for name, value in sorted({**around, **{name: function.__globals__[name] for name in used}}.items()):
+        yield name
+        yield from _spelled(value, module, seen)
+
+
+def _names(code: CodeType) -> set[str]:
+    """All names that a code may look up in its module, those of the functions inside of it too."""
+    inside = (_names(part) for part in code.co_consts if isinstance(part, CodeType))
+    return set(code.co_names).union(*inside)
+
+
+def _module_text(name: str) -> str:
+    """The file of a module that was imported; its name where it has none that is text."""
+    file = getattr(sys.modules.get(name), "__file__", None) or ""
+    return Path(file).read_text(encoding="utf-8") if file.endswith(".py") and Path(file).is_file() else name
+
+
+def _source_text(kind: Any) -> str:
     try:
         file = inspect.getsourcefile(kind)
         if file is not None and Path(file).is_file():

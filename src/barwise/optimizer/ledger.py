@@ -9,6 +9,7 @@ file, or by URL in PostgreSQL (docs/ledger.md).
 """
 
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -18,9 +19,11 @@ from numpy.typing import NDArray
 
 from barwise.core.layout import SUMMARY
 from barwise.errors import CheckpointError, ConfigError
+from barwise.obs import home_folder
 from barwise.optimizer.ledger_database import Database
 from barwise.optimizer.ledger_records import (
     RECORDED_METRICS,
+    Answers,
     Context,
     DataSet,
     Known,
@@ -30,7 +33,7 @@ from barwise.optimizer.ledger_records import (
     canonical,
     configuration_keys,
 )
-from barwise.optimizer.ledger_schema import SCHEMA_VERSION, ledger_tables, version_in
+from barwise.optimizer.ledger_schema import SCHEMA_VERSION, ledger_tables, upgrade, version_in
 
 if TYPE_CHECKING:
     import polars
@@ -40,6 +43,7 @@ __all__ = [
     "BUSY_TIMEOUT",
     "RECORDED_METRICS",
     "SCHEMA_VERSION",
+    "Answers",
     "Context",
     "DataSet",
     "Known",
@@ -48,9 +52,15 @@ __all__ = [
     "Rows",
     "Run",
     "configuration_keys",
+    "ledger_place",
 ]
 
 BUSY_TIMEOUT = 30.0
+
+
+def ledger_place(storage: str | Path | None, home: Path | None = None) -> str | Path:
+    """Where the ledger is: as it was said, or data/ledger.sqlite below the home folder."""
+    return home_folder(home) / "data" / "ledger.sqlite" if storage is None else storage
 
 
 class Ledger:
@@ -77,10 +87,14 @@ class Ledger:
             self.close()
             raise
 
-    def record(self, context: Context, origin: Origin, rows: Rows) -> int:
+    def record(self, context: Context, origin: Origin, rows: Rows, answers: Iterable[Answers] = ()) -> int:
         """Put a batch on record, as a whole or not at all.
 
         A configuration that is on record already, in this context and over the same bars, keeps its first entry.
+
+        Args:
+            context, origin, rows: What was evaluated, why, and what came out; there may be no rows.
+            answers: What the user's functions said, of these rows and of those on record before.
 
         Returns:
             How many rows are new.
@@ -89,32 +103,43 @@ class Ledger:
             CheckpointError: The ledger cannot be written; nothing of the batch is on record then.
             ConfigError: The columns differ in length, or the context cannot be told in JSON.
         """
-        columns = _columns(rows)
-        if not rows.keys:
+        columns, said = _columns(rows), [one for one in answers if one.keys]
+        if not rows.keys and not said:
             return 0
-        digest, tables = context.digest, ledger_tables()
+        digest, tables, added = context.digest, ledger_tables(), 0
         with self._database.writing() as connection:
             context_id = self._context_ids.get(digest) or self._context_id(connection, context)
-            batch = {
-                "context_id": context_id,
-                **asdict(origin),
-                "created_ms": time.time_ns() // 1_000_000,
-                "asked": len(rows.keys),
-                "evaluations": 0,
-                "best": _best(rows, context.data.bars),
-            }
-            [batch_id] = connection.execute(tables.batches.insert().returning(tables.batches.c.id), batch).one()
-            added = self._database.insert_new(
-                connection, tables.evaluations, context_id=context_id, batch_id=batch_id, **columns
-            )
-            found = tables.batches.c.id == batch_id
-            connection.execute(tables.batches.update().where(found).values(evaluations=added))
+            if rows.keys:
+                batch = {
+                    "context_id": context_id,
+                    **asdict(origin),
+                    "created_ms": time.time_ns() // 1_000_000,
+                    "asked": len(rows.keys),
+                    "evaluations": 0,
+                    "best": _best(rows, context.data.bars),
+                }
+                [batch_id] = connection.execute(tables.batches.insert().returning(tables.batches.c.id), batch).one()
+                added = self._database.insert_new(
+                    connection, tables.evaluations, context_id=context_id, batch_id=batch_id, **columns
+                )
+                found = tables.batches.c.id == batch_id
+                connection.execute(tables.batches.update().where(found).values(evaluations=added))
+            for one in said:
+                self._database.insert_new(
+                    connection, tables.answers, context_id=context_id, function=one.function, source=one.source,
+                    key=list(one.keys), first_bar=one.first.tolist(), stop_bar=one.stop.tolist(),
+                    answer=_numbers(one.values),
+                )  # fmt: skip
         # Not before it is on the disk: a context of a batch that failed has no id.
         self._context_ids[digest] = context_id
         return added
 
-    def known(self, context: Context) -> Known:
+    def known(self, context: Context, sources: Iterable[str] = ()) -> Known:
         """Everything on record for a context.
+
+        Args:
+            context: Which.
+            sources: Digests of the user's functions whose answers are wanted as well.
 
         Raises:
             CheckpointError: The ledger cannot be read.
@@ -139,6 +164,8 @@ class Ledger:
                 )
             summaries = np.frombuffer(b"".join(records), SUMMARY)
             known.extend(list(keys), np.array(first, np.int64), np.array(stop, np.int64), summaries)
+        for source in sources:
+            known.add_answers(self._answers(context, source))
         return known
 
     def trials(self, data: DataSet | str) -> int:
@@ -242,8 +269,25 @@ class Ledger:
     def __repr__(self) -> str:
         return f"<Ledger {self._database.name}>"
 
+    def _answers(self, context: Context, source: str) -> Answers:
+        import sqlalchemy as sql
+
+        tables = ledger_tables()
+        columns = tables.answers.c
+        chosen = (
+            sql.select(columns.key, columns.first_bar, columns.stop_bar, columns.answer)
+            .join(tables.contexts)
+            .where((tables.contexts.c.digest == context.digest) & (columns.source == source))
+        )
+        with self._database.reading() as connection:
+            entries = connection.execute(chosen).all()
+        keys, first, stop, values = zip(*entries, strict=True) if entries else ((), (), (), ())
+        # What the database has as None becomes NaN.
+        numbers = np.array(values, np.float64)
+        return Answers("", source, list(keys), np.array(first, np.int64), np.array(stop, np.int64), numbers)
+
     def _open(self) -> None:
-        """Find the ledger's version, and make the tables where there are none."""
+        """Find the ledger's version, make the tables where there are none, and add those that came later."""
         import sqlalchemy as sql
 
         tables = ledger_tables()
@@ -257,6 +301,12 @@ class Ledger:
                     tables.version.metadata.create_all(connection, checkfirst=False)
                     connection.execute(tables.view)
                     connection.execute(sql.insert(tables.version).values(version=version))
+        if version < SCHEMA_VERSION:
+            with self._database.writing(opening=True) as connection:
+                version = version_in(connection)
+                assert version is not None
+                if version < SCHEMA_VERSION:
+                    upgrade(connection, version)
         if version > SCHEMA_VERSION:
             raise CheckpointError(
                 f"The ledger {self._database.name} was written by a newer version of barwise: its schema is {version}, "

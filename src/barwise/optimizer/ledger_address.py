@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from sqlalchemy import URL
     from sqlalchemy.exc import DBAPIError
 
-_EXAMPLES = "give a path such as data/ledger.sqlite, or postgresql+psycopg://user:password@host:5432/database."
+# Without a password in it: what looks like one is taken out of every message.
+_EXAMPLES = "give a path such as data/ledger.sqlite, or postgresql://user@host:5432/database with PGPASSWORD set."
 # What SQLite calls a database that is no file.
 _MEMORY = ":memory:"
 _FORGOTTEN = "The ledger's address names no file, and a ledger in memory would be forgotten."
@@ -126,12 +127,13 @@ def _url_of(where: str | Path) -> "URL":
     except (ArgumentError, ValueError):
         # What follows the scheme may hold a password, in a place where it cannot be told apart.
         raise ConfigError(f"The ledger's URL {scheme}://... cannot be read.", hint=_EXAMPLES) from None
-    if url.drivername in {"postgresql", "postgresql+psycopg"}:
-        if text.count("@") > 1:
+    if url.drivername in {"postgres", "postgresql", "postgresql+psycopg"}:
+        if text.count("@") > 1 or "@" in text.partition("?")[2]:
             # The rest of the password would be taken for the host, and shown.
             raise ConfigError(
-                f"The ledger's URL {scheme}://... has more than one @, so its host cannot be told.",
-                hint="write an @ inside a name or a password as %40.",
+                f"The ledger's URL {scheme}://... has more than one @, or one after a question mark, so its host "
+                "cannot be told.",
+                hint="write an @ inside a name or a password as %40, and a question mark as %3F.",
             )
         return url.set(drivername="postgresql+psycopg")
     if url.drivername not in {"sqlite", "sqlite+pysqlite"}:

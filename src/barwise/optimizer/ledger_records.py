@@ -115,6 +115,24 @@ class Rows(NamedTuple):
     scores: FloatArray
 
 
+class Answers(NamedTuple):
+    """What a user's function said of the results of n evaluations.
+
+    Attributes:
+        function: Its name, for people.
+        source: Digest of what it does: an answer is given again only where this is the same.
+        keys, first, stop: The evaluations, as in `Rows`.
+        values: float64, NaN where it gave no finite number.
+    """
+
+    function: str
+    source: str
+    keys: list[bytes]
+    first: IntArray
+    stop: IntArray
+    values: FloatArray
+
+
 @dataclass(frozen=True)
 class Origin:
     """Where a batch came from.
@@ -185,6 +203,7 @@ class Known:
         self._first: IntArray = np.empty(0, np.int64)
         self._summaries: RecordArray = np.empty(0, SUMMARY)
         self._size = 0
+        self._answers: dict[str, dict[tuple[bytes, int, int], float]] = {}
 
     def __len__(self) -> int:
         return sum(len(row_of) for row_of in self._row_of.values())
@@ -209,6 +228,30 @@ class Known:
         first, summaries = np.zeros(row.size, np.int64), np.zeros(row.size, SUMMARY)
         first[found], summaries[found] = self._first[row[found]], self._summaries[row[found]]
         return found, first, summaries
+
+    def answers(self, source: str, keys: list[bytes], first: IntArray, stop: int) -> tuple[BoolArray, FloatArray]:
+        """What a user's function is on record to have said.
+
+        Args:
+            source: Digest of the function.
+            keys, first: The evaluations, n of them.
+            stop: One past the last signal bar of all of them.
+
+        Returns:
+            Which it was asked about, bool [n]; its answers, float64 [n], NaN where it has none.
+        """
+        said = self._answers.get(source, {})
+        evaluations = [(key, bar, stop) for key, bar in zip(keys, first.tolist(), strict=True)]
+        asked = np.array([evaluation in said for evaluation in evaluations], np.bool_)
+        return asked, np.array([said.get(evaluation, np.nan) for evaluation in evaluations], np.float64)
+
+    def add_answers(self, answers: Answers) -> None:
+        """Take in what a user's function said, as `Ledger.record` does on disk; the first answer stays."""
+        said = self._answers.setdefault(answers.source, {})
+        for *evaluation, value in zip(
+            answers.keys, answers.first.tolist(), answers.stop.tolist(), answers.values.tolist(), strict=True
+        ):
+            said.setdefault(tuple(evaluation), value)
 
     def add(self, rows: Rows) -> None:
         """Take in a batch, as `Ledger.record` does on disk."""

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
     from sqlalchemy.schema import CreateView
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Tables(NamedTuple):
@@ -18,6 +18,7 @@ class Tables(NamedTuple):
     contexts: "Table"
     batches: "Table"
     evaluations: "Table"
+    answers: "Table"
     view: "CreateView"
 
 
@@ -82,13 +83,31 @@ def ledger_tables() -> Tables:
         # Counting the distinct keys of a context reads this index alone.
         sql.UniqueConstraint("context_id", "key", "first_bar", "stop_bar"),
     )
+    answers = table(
+        "ledger_answers",
+        link("context_id", "ledger_contexts.id"),
+        sql.Column("function", sql.Text, nullable=False),
+        sql.Column("source", sql.Text, nullable=False),
+        sql.Column("key", sql.LargeBinary, nullable=False),
+        *map(whole, ("first_bar", "stop_bar")),
+        real("answer"),
+        sql.PrimaryKeyConstraint("context_id", "source", "key", "first_bar", "stop_bar"),
+    )
     origin = [batches.c[name] for name in ("run", "stage", "sampler", "seed", "objective", "created_ms")]
     data = [data_sets.c[name] for name in ("exchange", "symbol", "timeframe", "bars", "fingerprint")]
     result = [column for column in evaluations.c if column.name not in {"id", "context_id", "batch_id", "summary"}]
     joined = evaluations.join(batches).join(contexts, evaluations.c.context_id == contexts.c.id).join(data_sets)
     readable = sql.select(evaluations.c.id, *origin, *data, contexts.c.strategy, *result).select_from(joined)
     view = sql.schema.CreateView(readable, "ledger")
-    return Tables(version, data_sets, contexts, batches, evaluations, view)
+    return Tables(version, data_sets, contexts, batches, evaluations, answers, view)
+
+
+def upgrade(connection: "Connection", version: int) -> None:
+    """Bring a ledger of an earlier schema up to this one; what is on record stays as it is."""
+    tables = ledger_tables()
+    if version < 2:
+        tables.answers.create(connection)
+    connection.execute(tables.version.update().values(version=SCHEMA_VERSION))
 
 
 def version_in(connection: "Connection") -> int | None:

@@ -5,11 +5,12 @@ Rows that keep them come first, and among those that do not, the one that is nea
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from barwise.config import objective_name
 from barwise.core.layout import FloatArray, IntArray
 from barwise.errors import BacktestError, ConfigError, did_you_mean
 
@@ -59,57 +60,61 @@ class Objective:
     """One metric or several, and guards.
 
     Attributes:
-        names: Metrics of `SweepResult.metrics`, or the name of the user's function.
+        names: Metrics of `SweepResult.metrics`, and the names of the user's functions.
         min_trades: Fewer trades break the guard; at a rung its share of them.
         max_drawdown: Percent; a deeper drawdown breaks the guard; None = no guard.
-        function: The user's function of a BacktestResult, larger is better; then it is the only objective.
+        functions: By name, the user's functions of a BacktestResult, larger is better; in the order of `names`.
     """
 
     names: tuple[str, ...]
     min_trades: int = 0
     max_drawdown: float | None = None
-    function: UserFunction | None = None
+    functions: Mapping[str, UserFunction] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, wanted: "str | Sequence[str] | UserFunction", min_trades: int = 0, max_drawdown: float | None = None
+        cls,
+        wanted: "str | UserFunction | Sequence[str | UserFunction]",
+        min_trades: int = 0,
+        max_drawdown: float | None = None,
     ) -> "Objective":
-        """An objective by name, by several names, or by a function of the result.
+        """An objective by name, by a function of the result, or several of them.
 
         Raises:
             ConfigError: An unknown or repeated name.
         """
-        if callable(wanted):
-            name = getattr(wanted, "__name__", type(wanted).__name__)
-            return cls((name,), min_trades, max_drawdown, wanted)
-        names = (wanted,) if isinstance(wanted, str) else tuple(wanted)
-        found = tuple(_metric(name) for name in names)
+        several = (wanted,) if isinstance(wanted, str) or callable(wanted) else tuple(wanted)
+        found = tuple(objective_name(one) if callable(one) else _metric(one) for one in several)
         if not found or len(set(found)) < len(found):
             raise ConfigError(
-                f"an objective is one metric or several different ones; got {', '.join(map(str, names)) or 'none'}."
+                "an objective is one metric or several different ones; got "
+                f"{', '.join(str(objective_name(one)) for one in several) or 'none'}."
             )
-        return cls(found, min_trades, max_drawdown)
+        functions = {name: one for name, one in zip(found, several, strict=True) if callable(one)}
+        return cls(found, min_trades, max_drawdown, functions)
 
     @property
     def directions(self) -> tuple[str, ...]:
         """For each name "maximize" or "minimize"."""
-        return tuple("minimize" if name in _COSTS else "maximize" for name in self.names)
+        return tuple("minimize" if name in _COSTS and name not in self.functions else "maximize" for name in self.names)
 
     @property
     def label(self) -> str:
         """All names in one word, as the ledger keeps it."""
         return "+".join(self.names)
 
-    def score(self, metrics: Mapping[str, Any], share: float = 1.0, reported: FloatArray | None = None) -> Scored:
+    def score(self, metrics: Mapping[str, Any], share: float = 1.0, answers: FloatArray | None = None) -> Scored:
         """Scores of the rows of a sweep.
 
         Args:
             metrics: Columns of `SweepResult.metrics`.
             share: Of the bars the rows have seen; the least number of trades shrinks with it.
-            reported: What the user's function gave for each row, where there is one.
+            answers: float64 [n, functions], what the user's functions gave for each row, where there are such.
         """
-        if reported is None:
-            reported = np.stack([np.asarray(metrics[name], dtype=np.float64) for name in self.names], axis=1)
+        columns = dict(metrics)
+        if answers is not None:
+            columns |= dict(zip(self.functions, answers.T, strict=True))
+        reported = np.stack([np.asarray(columns[name], dtype=np.float64) for name in self.names], axis=1)
         signs = np.array([-1.0 if direction == "minimize" else 1.0 for direction in self.directions])
         trades: IntArray = metrics["total_trades"]
         needed = max(1.0, self.min_trades * share)
@@ -121,21 +126,37 @@ class Objective:
         violation = violation + np.where(np.isnan(reported).any(axis=1), _NO_TRADE, 0.0)
         return Scored(reported, reported * signs, violation)
 
-    def of_result(self, result: Any) -> float:
-        """The user's function of one result, NaN where it gives no finite number.
+    def of_result(self, result: Any) -> list[float]:
+        """The user's functions of one result, NaN where one gives no finite number.
 
         Raises:
-            BacktestError: The function failed.
+            BacktestError: A function failed.
         """
-        assert self.function is not None
-        try:
-            value = float(self.function(result))
-        except Exception as error:
-            raise BacktestError(
-                f"the objective {self.names[0]} failed for {result.strategy!r}: {type(error).__name__}: {error}",
-                hint="it gets a BacktestResult and returns one number, larger is better; NaN means no score.",
-            ) from error
-        return value if np.isfinite(value) else float("nan")
+        found = []
+        for name, function in self.functions.items():
+            try:
+                value = float(function(result))
+            except Exception as error:
+                raise BacktestError(
+                    f"the objective {name} failed for {result.strategy!r}: {type(error).__name__}: {error}",
+                    hint="it gets a BacktestResult and returns one number, larger is better; NaN means no score.",
+                ) from error
+            found.append(value if np.isfinite(value) else float("nan"))
+        return found
+
+    def why_no_result(self, reported: FloatArray) -> str:
+        """A note for a search of which no trial counts.
+
+        Args:
+            reported: float64 [n, objectives], of all trials.
+        """
+        silent = [name for at, name in enumerate(self.names) if np.isnan(reported[:, at]).all()]
+        if silent:
+            return (
+                f"the objective {' and '.join(silent)} gives no finite number for any trial: what is returned is no "
+                "result."
+            )
+        return "no trial keeps the guards (min_trades, max_drawdown): the nearest one is returned, which is no result."
 
 
 def order(values: FloatArray, violation: FloatArray) -> IntArray:
@@ -172,6 +193,6 @@ def _metric(name: Any) -> str:
     if found not in _METRICS:
         raise ConfigError(
             f"{name} is not an objective.{did_you_mean(found, _METRICS)}",
-            hint=f"the objectives are {', '.join(_METRICS)}, or a function of the result.",
+            hint=f"the objectives are {', '.join(_METRICS)}, or FILE.py:FUNCTION, a function of the result.",
         )
     return found

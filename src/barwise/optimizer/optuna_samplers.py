@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from barwise.config import without_passwords
 from barwise.core.layout import BoolArray, FloatArray, IntArray
 from barwise.errors import ConfigError
 from barwise.optimizer.sampler import Told
@@ -234,26 +235,52 @@ def study_of(
     return study
 
 
-def _new_study(name: str, directions: Sequence[str], storage: str | Path | None) -> "optuna.Study":
+def open_storage(storage: str | Path) -> Any:
+    """Where Optuna keeps studies: a journal file or a database, made where there is none.
+
+    Raises:
+        ConfigError: No study can be kept there.
+    """
     import optuna
     from optuna.storages.journal import JournalFileBackend
+
+    place = str(storage)
+    with _quiet(), _explained(place):
+        if "://" in place:
+            return optuna.storages.get_storage(place)
+        if Path(place).suffix not in (".journal", ".log"):
+            raise ValueError("it is neither a journal file nor a URL")
+        return optuna.storages.JournalStorage(JournalFileBackend(place))
+
+
+def _new_study(name: str, directions: Sequence[str], storage: str | Path | None) -> "optuna.Study":
+    import optuna
+
+    ways: Any = list(directions)
+    place = None if storage is None else open_storage(storage)
+    with _explained(str(storage)):
+        try:
+            return optuna.create_study(study_name=name, directions=ways, storage=place)
+        except optuna.exceptions.DuplicatedStudyError:
+            raise ConfigError(
+                f"{without_passwords(str(storage))} has a study named {name} already.",
+                hint="take another name or another storage.",
+            ) from None
+
+
+@contextmanager
+def _explained(place: str) -> Iterator[None]:
+    """Errors of Optuna and of the database below it as ours, without a password."""
+    import optuna
     from sqlalchemy.exc import SQLAlchemyError
 
-    place: Any = None if storage is None else str(storage)
-    shown = _without_password(str(storage))
-    ways: Any = list(directions)
+    shown = without_passwords(place)
     try:
-        if place is not None and "://" not in place:
-            if Path(place).suffix not in (".journal", ".log"):
-                raise ValueError("it is neither a journal file nor a URL")
-            place = optuna.storages.JournalStorage(JournalFileBackend(place))
-        return optuna.create_study(study_name=name, directions=ways, storage=place)
-    except optuna.exceptions.DuplicatedStudyError:
-        raise ConfigError(
-            f"{shown} has a study named {name} already.", hint="take another name or another storage."
-        ) from None
+        yield
+    except ConfigError:
+        raise
     except (optuna.exceptions.StorageInternalError, SQLAlchemyError, ImportError, OSError, ValueError) as error:
-        reason = _without_password(str(error)).splitlines()[0].removesuffix(".")
+        reason = _without_password(str(error).replace(place, shown)).splitlines()[0].removesuffix(".")
         raise ConfigError(
             f"no study can be kept in {shown}: {reason}.",
             hint="give a path that ends in .journal, or a URL such as sqlite:///data/study.db.",

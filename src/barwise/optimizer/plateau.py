@@ -5,7 +5,7 @@ nearly as good, because a market does not know whether an average is over 12 or 
 """
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -25,7 +25,7 @@ CANDIDATES = 20
 Evaluate = Callable[[Space, FloatArray], FloatArray]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Plateau:
     """One point and what lies a step around it; n neighbours, d parameters.
 
@@ -117,12 +117,17 @@ class Plateau:
         defined = self.values[~np.isnan(self.values)]
         return float(of(defined)) if defined.size else None
 
+    def __repr__(self) -> str:
+        kept = self.kept
+        said = self.reason if kept is None else f"{100.0 * kept:.0f} % of {len(self.points)} neighbours keep it"
+        return f"<Plateau of {self.value:.6g}: {said}>"
+
     def _only(self, rows: Any) -> float | None:
         found = self.values[rows]
         return float(found[0]) if found.size and not np.isnan(found[0]) else None
 
 
-def neighbourhood(space: Space, point: FloatArray) -> FloatArray:
+def neighbourhood(space: Space, point: FloatArray, *, pairs: bool = True) -> FloatArray:
     """Every valid point one step away in one parameter, or in two at once with all four combinations of signs.
 
     A step is that of the space. Neighbours may leave the box that was searched, because a box is a choice of the
@@ -132,17 +137,20 @@ def neighbourhood(space: Space, point: FloatArray) -> FloatArray:
     Args:
         space: What was searched.
         point: float64 [d], a valid point.
+        pairs: Also those with two parameters a step off.
 
     Returns:
-        float64 [n, d], distinct; the point itself is not among them. For d parameters at most 2 d + 2 d (d - 1).
+        float64 [n, d], distinct; the point itself is not among them. For d parameters at most 2 d + 2 d (d - 1), and
+        2 d without pairs.
     """
     point = np.asarray(point, dtype=np.float64)
     offsets = [{column: sign} for column in range(point.size) for sign in (-1.0, 1.0)]
-    offsets += [
-        {first: sign, second: other}
-        for first, second in itertools.combinations(range(point.size), 2)
-        for sign, other in itertools.product((-1.0, 1.0), repeat=2)
-    ]
+    if pairs:
+        offsets += [
+            {first: sign, second: other}
+            for first, second in itertools.combinations(range(point.size), 2)
+            for sign, other in itertools.product((-1.0, 1.0), repeat=2)
+        ]
     found: dict[bytes, FloatArray] = {}
     for offset in offsets:
         moved = point.copy()
@@ -189,14 +197,26 @@ def most_robust(evaluate: Evaluate, space: Space, trials: Trials, most: int = CA
     """
     rows = _candidates(trials, most)
     around = [neighbourhood(space, trials.points[row]) for row in rows]
-    distinct, where = np.unique(np.concatenate(around), axis=0, return_inverse=True)
-    found = evaluate(space, distinct) if len(distinct) else np.empty(0)
-    parts = np.split(found[where.ravel()], np.cumsum([len(neighbours) for neighbours in around])[:-1])
+    parts = values_around(evaluate, space, around)
+    found = np.concatenate(parts)
     floor = float(np.min(found[~np.isnan(found)], initial=0.0))
     scores = [np.where(np.isnan(part), floor, part).mean() if part.size else -np.inf for part in parts]
     best = int(np.argmax(scores))
     row = rows[best]
     return row, _plateau(space, trials.points[row], float(trials.values[row, 0]), around[best], parts[best])
+
+
+def values_around(evaluate: Evaluate, space: Space, around: Sequence[FloatArray]) -> list[FloatArray]:
+    """Values of several neighbourhoods, all evaluated together and each distinct point once.
+
+    Args:
+        evaluate: As in `measure_plateau`.
+        space: What the points belong to.
+        around: At least one neighbourhood, float64 [n, d] each; an empty one has no values.
+    """
+    distinct, where = np.unique(np.concatenate(around), axis=0, return_inverse=True)
+    found = evaluate(space, distinct) if len(distinct) else np.empty(0)
+    return np.split(found[where.ravel()], np.cumsum([len(neighbours) for neighbours in around])[:-1])
 
 
 def _candidates(trials: Trials, most: int) -> list[int]:

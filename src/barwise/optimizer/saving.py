@@ -45,11 +45,23 @@ def save_optimization(result: "OptimizationResult", home: Path | None = None) ->
     return files
 
 
-def save_studies(result: "OptimizationResult", storage: Path) -> None:
+def check_studies(storage: str | Path) -> None:
+    """Make sure that `save_studies` can write there, before a search is made for it.
+
+    Raises:
+        ConfigError: Optuna cannot write there.
+    """
+    from barwise.optimizer.optuna_samplers import open_storage
+
+    open_storage(storage)
+
+
+def save_studies(result: "OptimizationResult", storage: str | Path) -> None:
     """Write each stage as an Optuna study, for Optuna's own dashboards and tools.
 
     Args:
-        storage: A journal file, `.log` or `.journal`; studies are added to one that is there.
+        storage: A journal file, `.log` or `.journal`, or a URL such as sqlite:///study.db; studies are added to those
+            that are there.
 
     Raises:
         ConfigError: Optuna cannot write there.

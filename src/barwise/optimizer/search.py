@@ -113,7 +113,7 @@ def search_stage(
         if search.trials is None:
             raise
         interrupted = True
-        logger.warning("stage %s was interrupted after %d trials", stage, len(search.trials))
+        logger.warning("stage %s was interrupted after %d trials", stage, len(search.trials) - 1)
     trials = search.trials
     assert trials is not None
     chosen = _confirmed_best(evaluator, space, trials, origin) if evaluator.sweeper.on_gpu else trials.best
@@ -127,9 +127,7 @@ def search_stage(
         if interrupted:
             notes.append(f"stage {stage} was interrupted: its best trial was chosen, not its most robust one.")
     if trials.violation[chosen] > 0.0:
-        notes.append(
-            "no trial keeps the guards (min_trades, max_drawdown): the nearest one is returned, which is no result."
-        )
+        notes.append(evaluator.objective.why_no_result(trials.reported))
     result = StageResult(
         stage=stage,
         sampler=sampler,

@@ -195,7 +195,7 @@ class StageResult(Mapping[str, Any]):
         import polars
 
         trials = self.trials
-        theirs = {*type(self.space.strategy).model_fields, *(self.objective.names if self.objective.function else ())}
+        theirs = {*type(self.space.strategy).model_fields, *self.objective.functions}
         ours: dict[str, Any] = {
             "state": np.where(trials.complete, np.where(trials.violation > 0.0, "infeasible", "complete"), "pruned"),
             "violation": trials.violation,

@@ -14,6 +14,7 @@ The first six are done for all markets at once; then one market after the other 
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import Any, TypeVar
 from barwise.checkpoints import CheckpointStore, StageKey, sweep_temporary
 from barwise.config import OptimizationConfig, WalkForwardConfig
 from barwise.errors import ConfigError, DataError, did_you_mean
+from barwise.exchange.download import Progress
 from barwise.hardware import (
     FILE_NAME,
     Hardware,
@@ -34,11 +36,15 @@ from barwise.hardware import (
     measure_hardware,
     save_profile,
 )
+from barwise.optimizer.objective import Objective
 from barwise.optimizer.search import trials_of
 from barwise.optimizer.space import STAGES as SEARCHES
 from barwise.pipeline.access import describe_connectivity, describe_credentials, venues_of
 from barwise.pipeline.keys import STAGES, Keys, name_of_all
-from barwise.pipeline.market_run import NAMES, MarketRun, Task
+from barwise.pipeline.market_run import MarketRun, Task
+from barwise.pipeline.run_trail import run_trail, say_plan
+from barwise.pipeline.stage_names import SEARCHES as SEARCH_NAMES
+from barwise.pipeline.stage_names import SHUFFLED, STEPS, VERDICT, WALK_FORWARD
 from barwise.pipeline.stages import (
     Inputs,
     Market,
@@ -51,12 +57,13 @@ from barwise.pipeline.stages import (
     each_market,
     fetch_inputs,
 )
-from barwise.pipeline.view import PlannedStage, View
+from barwise.pipeline.view import PlannedStage, Tick, View
 from barwise.report.findings import RunFindings, StageDone
 from barwise.report.multi_files import MultiFiles, write_multi
 from barwise.report.run_files import RunFiles
 from barwise.report.text import counted
 from barwise.stats.sharpe import expected_maximum
+from barwise.trail import Trail, markets_events
 from barwise.validation.engine import PERMUTATIONS
 from barwise.validation.windows import generate_windows
 
@@ -82,6 +89,7 @@ class Job:
         permutations: Shuffled markets, at most; None = by profile, 0 = none.
         config: Every value of the configuration, by section and key, for the report.
         toml: The same as a file, to be kept beside the report.
+        in_words: Says a hint, which is written for callers of the package, to whoever has asked.
     """
 
     settings: RunSettings
@@ -90,6 +98,7 @@ class Job:
     permutations: int | None
     config: Mapping[str, Mapping[str, Any]]
     toml: str
+    in_words: Callable[[str], str] = str
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +160,12 @@ class _Job:
         # What is wrong with the input is said before any venue is asked.
         chosen = each_market(job.settings)
         markets, rules = [choose_market(one) for one in chosen], choose_rules(job.settings)
+        functions = Objective.of(job.search.objective).functions
+        if functions:
+            raise ConfigError(
+                f"a run keeps what its stages found, and a function of yours ({', '.join(functions)}) cannot be kept.",
+                hint="optimize and validate take such an objective; for a run, name a metric.",
+            )
         venues = venues_of(markets)
         self._stage("1", "credentials", lambda: describe_credentials(venues), str)
         answers = self._stage("2", "connectivity", lambda: describe_connectivity(venues), lambda found: found[0])
@@ -162,31 +177,58 @@ class _Job:
         tasks = []
         for settings, market in zip(chosen, markets, strict=True):
             label = _label(market) if several else ""
-            inputs = self._stage("5", "candles", partial(fetch_inputs, settings, market), describe_inputs, label)
+            inputs = self._stage(
+                "5", "candles", partial(fetch_inputs, settings, market, self._downloaded), describe_inputs, label
+            )
             if not inputs.candles.exchange and rules.execution.fees is None and rules.execution.taker_fee is None:
                 view.finding("These candles name no exchange, so no fees are charged; --exchange or taker_fee does.")
             tasks.append(self._task(settings, market, rules, inputs, label))
+        if not several:
+            return self._gone_through(tasks, None, fresh=fresh, from_stage=from_stage, explain=explain)
+        name = name_of_all([task.name for task in tasks])
+        # What is only explained is not begun.
+        whole: AbstractContextManager[Trail | None] = nullcontext()
+        if not explain:
+            whole = run_trail(name, home, f"{len(tasks)} markets", fresh=fresh)
+        with whole as trail:
+            if trail is not None:
+                trail.add(
+                    markets_events(tasks[0].config, {task.name: (task.label, task.inputs.candles) for task in tasks})
+                )
+            return self._gone_through(tasks, trail, fresh=fresh, from_stage=from_stage, explain=explain)
+
+    def _gone_through(
+        self, tasks: list[Task], trail: Trail | None, *, fresh: bool, from_stage: str | None, explain: bool
+    ) -> Outcome | None:
+        """Stages 6 to 10.
+
+        Args:
+            trail: Of the run over all markets; None where there is one market.
+        """
+        job, home, view = self._job, self._home, self._view
         profile, hardware = self._hardware()
         forgotten = {task.name: self._forgotten(task, fresh=fresh, from_stage=from_stage) for task in tasks}
-        view.planned(
-            tuple(line for task in tasks for line in self._plan_of(task, profile, hardware, forgotten[task.name]))
-        )
+        plan = tuple(line for task in tasks for line in self._plan_of(task, profile, hardware, forgotten[task.name]))
+        view.planned(plan)
         if explain:
             return None
+        if trail is not None:
+            say_plan(trail, plan, {task.label: task.name for task in tasks})
         done = [
             MarketRun(
                 task, home, self._store, view, tuple(self._stages), _words(hardware), unwanted=forgotten[task.name],
-                fresh=fresh,
+                fresh=fresh, in_words=job.in_words,
             ).run()
             for task in tasks
         ]  # fmt: skip
         findings, files = tuple(found for found, _ in done), tuple(written for _, written in done)
         over_all, name = None, tasks[0].name
-        if several:
-            name = name_of_all([task.name for task in tasks])
+        if trail is not None:
+            name = trail.run
             over_all = self._stage(
                 "9", "all markets", lambda: write_multi(name, findings, home), lambda made: str(made.html.name)
             )
+            trail.say("run_done", report=over_all.html.name)
         self._store.prune(_MOST_CHECKPOINTS)
         page = (files[0] if over_all is None else over_all).html
         self._stage("10", "page", lambda: page, lambda path: f"open {path.name} in a browser, or barwise dashboard")
@@ -204,6 +246,9 @@ class _Job:
             settings, market, rules, inputs, job.search, judged, job.windows, permutations, config, job.toml, keys,
             label,
         )  # fmt: skip
+
+    def _downloaded(self, label: str, progress: Progress) -> None:
+        self._view.tick(Tick.of_download(label, progress))
 
     # -- Stage 6 -------------------------------------------------------------------------------------------------------
 
@@ -244,7 +289,7 @@ class _Job:
         share = 0.0 if whole is None else whole / max(1, sum(counts))
         plan = [
             line(number, name, task.keys.search(number), f"{count:,} trials", None if whole is None else share * count)
-            for (number, name), count in zip(NAMES.items(), counts, strict=True)
+            for (number, name), count in zip(SEARCH_NAMES.items(), counts, strict=True)
         ]
         windows = _windows_of(task)
         day = 86_400_000 / candles.timeframe.ms
@@ -259,7 +304,7 @@ class _Job:
             "permutations": f"at most {counted(task.permutations, 'shuffled market')}, each searched",
             "others": f"overfitting; by luck alone the best of {sum(counts):,} trials has a Sharpe ratio of {luck:.2f}",
         }
-        names = {"walk-forward": "walk-forward", "permutations": "shuffled", "others": "verdict"}
+        names = {"walk-forward": WALK_FORWARD, "permutations": SHUFFLED, "others": VERDICT}
         plan += [
             line(
                 "8", names[step], task.keys.judging("selection" if step == "others" else step), text,
@@ -284,7 +329,9 @@ class _Job:
         first = 0 if fresh or from_stage is None else STAGES.index(from_stage)
         searches = STAGES[first:-1]
         keys = [task.keys.search(stage) for stage in (*searches, *(("7",) if searches else ()))]
-        return keys + [task.keys.judging(step) for step in (*_STEPS, *(("look-ahead",) if fresh else ()))]
+        return keys + [
+            task.keys.judging(step) for step in (*(step.key for step in STEPS), *(("look-ahead",) if fresh else ()))
+        ]
 
     # -- One stage -----------------------------------------------------------------------------------------------------
 
@@ -297,9 +344,6 @@ class _Job:
         self._stages.append(StageDone(number, name, describe(output), perf_counter() - began, market=market))
         self._view.done(self._stages[-1])
         return output
-
-
-_STEPS = ("search", "walk-forward", "permutations", "selection", "stress", "jitter", "monte carlo")
 
 
 def _estimated(profile: HardwareProfile, search: OptimizationConfig, bars: int) -> float | None:

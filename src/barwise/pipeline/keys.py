@@ -21,6 +21,7 @@ from barwise.config import OptimizationConfig, WalkForwardConfig
 from barwise.optimizer.identity import source_digest
 from barwise.pipeline.stages import Inputs, Market, Rules
 from barwise.report.files import file_name
+from barwise.trail import OVER_SEVERAL
 
 # The order in which --from counts.
 STAGES = ("7.1", "7.2", "7.3", "8")
@@ -86,7 +87,7 @@ class Keys:
 
 def name_of_all(runs: list[str]) -> str:
     """The name of a run over several markets, by the names of theirs."""
-    return f"run-multi-{digest_of(runs)[:_HASH_DIGITS]}"
+    return f"{OVER_SEVERAL}{digest_of(runs)[:_HASH_DIGITS]}"
 
 
 @cache

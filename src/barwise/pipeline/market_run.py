@@ -14,20 +14,23 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
 
-from barwise.checkpoints import CheckpointStore, Journal, RunLock, StageKey
+from barwise.checkpoints import CheckpointStore, Journal, StageKey
 from barwise.config import OptimizationConfig, WalkForwardConfig
 from barwise.data.files import write_atomically
 from barwise.errors import BacktestError, DataError
+from barwise.hardware import suited_here
 from barwise.manifest import describe_job, describe_run, manifest_path, portable, write_manifest
 from barwise.obs import correlated
 from barwise.optimizer.engine import OptimizationEngine, OptimizationResult
-from barwise.optimizer.identity import record_run
-from barwise.optimizer.ledger import DataSet, Ledger
+from barwise.optimizer.ledger import DataSet, Ledger, ledger_place
 from barwise.optimizer.objective import Objective
+from barwise.optimizer.recording import record_run
 from barwise.optimizer.search import Progress
 from barwise.optimizer.space import STAGES, Stage
 from barwise.optimizer.trials import StageResult
 from barwise.pipeline.keys import Keys
+from barwise.pipeline.run_trail import run_trail
+from barwise.pipeline.stage_names import SEARCHES, STEP_NAMES
 from barwise.pipeline.stages import (
     Inputs,
     Market,
@@ -43,22 +46,15 @@ from barwise.report.run_files import RunFiles, write_run_report
 from barwise.result import BacktestResult
 from barwise.strategy.lookahead import LookAheadReport, check_lookahead
 from barwise.sweeping import Sweeper
-from barwise.trail import ENDING, Trail, backtest_events, run_events, trial_events, validation_events, window_events
+from barwise.trail import Trail, backtest_events, run_events, trial_events, validation_events, window_events
 from barwise.validation.engine import ValidationReport, validate
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-NAMES = {"7.1": "integers", "7.2": "real values", "7.3": "timeouts"}
 # Progress is written into the trail for those who watch it; more often than this nobody can read it.
 _TELL_EVERY = 0.5
-# What the steps of stage 8 are called where people read it.
-_STEPS = {
-    "permutations": "shuffled markets",
-    "monte carlo": "other histories",
-    "selection": "overfitting of the search",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +104,7 @@ class MarketRun:
         hardware: The computer in a few words.
         unwanted: Keys of checkpoints to forget first.
         fresh: Begin the trail anew; the one before it stays beside it.
+        in_words: Says a hint to whoever has asked for the run.
     """
 
     def __init__(
@@ -121,8 +118,9 @@ class MarketRun:
         *,
         unwanted: Sequence[StageKey] = (),
         fresh: bool = False,
+        in_words: Callable[[str], str] = str,
     ) -> None:
-        self._unwanted, self._fresh = unwanted, fresh
+        self._unwanted, self._fresh, self._in_words = unwanted, fresh, in_words
         self._task, self._home, self._store, self._view = task, home, store, view
         self._hardware = hardware
         self.stages = list(before)
@@ -138,25 +136,16 @@ class MarketRun:
             DataError: A file cannot be written.
         """
         task = self._task
-        trail = self._home / "data" / "results" / f"{task.name}{ENDING}"
-        lock = RunLock(self._home / "data" / "checkpoints" / f"{task.name}.lock", f"barwise run, {task.name}")
-        with lock, correlated(task.name):
-            # Under the lock: nothing may be taken away from a process that is at this very run.
-            for key in self._unwanted:
-                self._store.forget(key)
-            if self._fresh:
-                _put_aside(trail)
-            with Trail(trail, run=task.name) as self._trail:
-                self._trail.say("run_resumed" if self._trail.events else "run_begun", market=str(task.market))
-                try:
-                    found = self._stages()
-                    files = self._report(found)
-                except BaseException as error:
-                    kind = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-                    self._trail.say(kind, reason=f"{type(error).__name__}: {error}")
-                    raise
-                self._trail.say("run_done", verdict=found.verdict, report=files.html.name)
+        trail = run_trail(task.name, self._home, str(task.market), fresh=self._fresh, first=self._forget_unwanted)
+        with trail as self._trail, correlated(task.name):
+            found = self._stages()
+            files = self._report(found)
+            self._trail.say("run_done", verdict=found.verdict, report=files.html.name)
         return replace(found, stages=tuple(self.stages)), files
+
+    def _forget_unwanted(self) -> None:
+        for key in self._unwanted:
+            self._store.forget(key)
 
     def _stages(self) -> RunFindings:
         task = self._task
@@ -174,7 +163,7 @@ class MarketRun:
         baseline = self._stage("5", "baseline", None, sweeper, self._baseline, describe_result)
         self._trail.add(backtest_events("baseline", baseline))
         # A look at the data counts. Unlike a single backtest's, this ledger is needed by what follows.
-        with Ledger(task.search.storage or self._home / "data" / "ledger.sqlite") as ledger:
+        with Ledger(ledger_place(task.search.storage, self._home)) as ledger:
             record_run(
                 ledger, baseline, task.market.quantity, detail=inputs.detail, funding=inputs.funding, run=task.name
             )
@@ -212,14 +201,14 @@ class MarketRun:
         """The three stages, and what they come to; None where the data do not allow a search."""
         task, inputs = self._task, self._task.inputs
         with OptimizationEngine(
-            inputs.candles, task.rules.strategy, task.market.quantity, opt_config=task.search,
+            inputs.candles, task.rules.strategy, task.market.quantity, opt_config=suited_here(task.search, self._home),
             execution=task.rules.execution, detail=inputs.detail, funding=inputs.funding, check_lookahead=False,
             on_progress=self._searched, run=task.name,
         ) as engine:  # fmt: skip
             for stage in STAGES:
                 try:
                     found = self._stage(
-                        stage, NAMES[stage], task.keys.search(stage), sweeper,
+                        stage, SEARCHES[stage], task.keys.search(stage), sweeper,
                         partial(_searched_to_the_end, engine, stage), _describe_search,
                     )  # fmt: skip
                 except DataError as error:
@@ -229,7 +218,12 @@ class MarketRun:
                     engine.take(found)
                 self._trail.add(trial_events(found))
             result = self._stage(
-                "7", "neighbourhood", task.keys.search("7"), sweeper, engine.result, _describe_optimization
+                "7",
+                "neighbourhood",
+                task.keys.search("7"),
+                sweeper,
+                partial(_whole_result, engine),
+                _describe_optimization,
             )
         self._trail.add(backtest_events("optimized", result.best))
         return result
@@ -274,7 +268,7 @@ class MarketRun:
         return found
 
     def _stepped(self, step: str, done: int, total: int) -> None:
-        self._tick(Tick(_STEPS.get(step, step), done, total))
+        self._tick(Tick(STEP_NAMES[step], done, total))
 
     # -- Stage 9 -------------------------------------------------------------------------------------------------------
 
@@ -343,7 +337,8 @@ class MarketRun:
         return output
 
     def _skipped(self, number: str, name: str, why: "DataError | str") -> None:
-        text = why if isinstance(why, str) else f"{why.message} {why.hint}".strip()
+        hint = "" if isinstance(why, str) else self._in_words(why.hint)
+        text = why if isinstance(why, str) else f"{why.message} {hint[:1].upper()}{hint[1:]}".strip()
         self._ended(StageDone(number, name, text, 0.0, "skipped", self._task.label))
 
     def _ended(self, done: StageDone) -> None:
@@ -394,15 +389,6 @@ class _KeptSteps:
         return self._store.folder / f"{key.stage}-{key.digest[:24]}.journal"
 
 
-def _put_aside(trail: Path) -> None:
-    if not trail.exists():
-        return
-    stem, count = trail.name.removesuffix(ENDING), 1
-    while (aside := trail.with_name(f"{stem}.{count}{ENDING}")).exists():
-        count += 1
-    trail.replace(aside)
-
-
 def _portable(key: str, value: Any, home: Path) -> Any:
     """A value of the configuration as a report shows it, which is made to be passed on: no folder of a user in it."""
     if isinstance(value, Mapping):
@@ -415,6 +401,18 @@ def _portable(key: str, value: Any, home: Path) -> Any:
         place, _, name = value.rpartition(":")
         return f"{portable(Path(place), home)}:{name}"
     return value
+
+
+def _whole_result(engine: OptimizationEngine) -> OptimizationResult:
+    """The result with its neighbourhood.
+
+    Raises:
+        KeyboardInterrupt: The neighbours were not all tried; half of a step is not kept.
+    """
+    found = engine.result()
+    if found.interrupted:
+        raise KeyboardInterrupt
+    return found
 
 
 def _searched_to_the_end(engine: OptimizationEngine, stage: Stage) -> StageResult:

@@ -10,9 +10,10 @@ reads nothing but its arguments, so its output can be stored under a key made of
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,10 +26,11 @@ from barwise.data.quality import utc_text
 from barwise.data.synthetic import sample_symbols
 from barwise.engine import backtest
 from barwise.errors import CheckpointError, ConfigError, DataError, did_you_mean
+from barwise.exchange.download import Progress
 from barwise.exchange.manager import VENUES, ExchangeManager, known_venue, span_ms
 from barwise.manifest import Origin, describe_run, manifest_path, portable, strategy_reference, write_manifest
-from barwise.optimizer.identity import record_run
-from barwise.optimizer.ledger import DataSet, Ledger
+from barwise.optimizer.ledger import DataSet, Ledger, ledger_place
+from barwise.optimizer.recording import record_run
 from barwise.report import ReportFiles, write_report
 from barwise.result import BacktestResult
 from barwise.strategy.base import Strategy
@@ -251,8 +253,14 @@ def _schedule(text: str) -> FeeSchedule | None:
     return fee_schedule(venue, product or None) if _value(text) else None
 
 
-def fetch_inputs(settings: RunSettings, market: Market) -> Inputs:
+def fetch_inputs(
+    settings: RunSettings, market: Market, progress: Callable[[str, Progress], None] | None = None
+) -> Inputs:
     """Stage 5, first half: candles of the file or the venue, detail candles and funding where asked for.
+
+    Args:
+        settings, market: Which.
+        progress: Called after each page of a download, with what is downloaded, such as BINANCE BTCUSDT 1H.
 
     Raises:
         DataError: Something is not there or cannot be read.
@@ -260,8 +268,8 @@ def fetch_inputs(settings: RunSettings, market: Market) -> Inputs:
     """
     if market.candle_file is None:
         assert market.timeframe is not None
-        candles = ExchangeManager().fetch_ohlc(
-            market.exchange, market.symbol, market.timeframe, market.start, market.end
+        candles = _of_the_venue(
+            market.exchange, market.symbol, market.timeframe, market.start, market.end, progress=progress
         )
     else:
         candles = _file_span(market)
@@ -274,15 +282,30 @@ def fetch_inputs(settings: RunSettings, market: Market) -> Inputs:
                 f"detail {settings.detail} is looked up by market, and these candles do not name theirs.",
                 hint="add --exchange and --symbol, or give the finer candles with --detail-file.",
             )
-        detail = ExchangeManager().fetch_ohlc(
+        detail = _of_the_venue(
             candles.exchange,
             candles.symbol,
             Timeframe.parse(settings.detail),
             int(candles.time[0]),
             int(candles.time[-1]) + candles.timeframe.ms,
+            progress=progress,
         )
     funding = None if settings.funding_file is None else read_funding(settings.funding_file)
     return Inputs(candles, detail, funding)
+
+
+def _of_the_venue(
+    exchange: str,
+    symbol: str,
+    timeframe: Timeframe,
+    start: int | None,
+    end: int | None,
+    *,
+    progress: Callable[[str, Progress], None] | None,
+) -> Candles:
+    """Candles of the store, those that it lacks downloaded first."""
+    told = None if progress is None else partial(progress, f"{exchange} {symbol} {timeframe}")
+    return ExchangeManager().fetch_ohlc(exchange, symbol, timeframe, start, end, progress=told)
 
 
 def _file_span(market: Market) -> Candles:
@@ -323,19 +346,25 @@ def run_baseline(inputs: Inputs, rules: Rules, quantity: float, *, check_lookahe
     )
 
 
-def put_on_record(result: BacktestResult, inputs: Inputs, quantity: float, home: Path) -> int | None:
+def put_on_record(
+    result: BacktestResult, inputs: Inputs, quantity: float, home: Path, storage: str | None = None
+) -> int | None:
     """Write a backtest into the trial ledger: a look at the data counts, whoever takes it.
 
     A ledger that cannot be written does not undo the backtest; it is a warning, because the count is then too low.
+
+    Args:
+        storage: The ledger that the searches of this configuration use; None = the one below the home folder.
+        result, inputs, quantity, home: As the stages before left them.
 
     Returns:
         Distinct configurations on record for these candles, this one included; None where that is not known.
     """
     try:
-        with Ledger(home / "data" / "ledger.sqlite") as ledger:
+        with Ledger(ledger_place(storage, home)) as ledger:
             record_run(ledger, result, quantity, detail=inputs.detail, funding=inputs.funding)
             return ledger.trials(DataSet.of(result.candles))
-    except CheckpointError as error:
+    except (CheckpointError, ConfigError) as error:
         logger.warning("this backtest is not on record in the trial ledger: %s", error.message)
         return None
 

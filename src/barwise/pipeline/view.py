@@ -1,9 +1,12 @@
 """What a run tells while it runs. The pipeline speaks, a view shows: bars on a terminal, lines in a log, JSON lines."""
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
+from barwise.exchange.download import Progress
 from barwise.report.findings import StageDone
+from barwise.timeframe import DAY_MS
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,20 @@ class Tick:
     best_name: str = ""
     text: str = ""
     eta_seconds: float | None = None
+
+    @classmethod
+    def of_download(cls, label: str, progress: Progress) -> "Tick":
+        """A download in days of what was missing: what a venue has of them is known only when they have come.
+
+        Args:
+            label: What is downloaded, such as BINANCE BTCUSDT 1H.
+            progress: How far it is.
+        """
+        days = math.ceil(progress.missing_ms / DAY_MS)
+        limit = "" if progress.limit_used is None else f", limit {progress.limit_used:.0%}"
+        text = f"{progress.rows:,} candles, {progress.requests:,} requests{limit}"
+        done = math.floor(progress.share * days)
+        return cls(f"days of {label}", done, days, text=text, eta_seconds=progress.eta_seconds)
 
 
 class View(Protocol):

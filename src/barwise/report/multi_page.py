@@ -15,7 +15,7 @@ from barwise.report.multi_charts import LOOKS, MOST_DRAWN, MultiCharts, multi_ch
 from barwise.report.multi_document import day_text
 from barwise.report.multi_markets import KIND_NAMES, KINDS, LEAST_DAYS, Group, Kind, Market, Together
 from barwise.report.multi_notes import ASSUMPTIONS, notes, summary
-from barwise.report.page import NO_SCRIPT, document, figure_block, section
+from barwise.report.page import NO_SCRIPT, document, figure_block, page_header, section
 from barwise.report.sections import card
 from barwise.report.text import NOT_AVAILABLE, counted, day, moment, number, percent, price
 from barwise.report.verdict_text import sentence
@@ -38,10 +38,7 @@ _STYLE = """
 .verdicts .likely-overfit { border-color: var(--loss); }
 .verdicts .too-little-data { border-color: var(--short); }
 .verdicts .unproven { border-color: var(--long); }
-.small-charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 340px), 1fr)); gap: 0 1.2rem; }
-.small-charts > * { min-width: 0; }
-.small-charts .plot { height: 190px; }
-.small-charts h3 { font-size: 0.92rem; }
+.small-charts { --height: 190px; grid-template-columns: repeat(auto-fill, minmax(min(100%, 340px), 1fr)); }
 .small-charts .modebar-container { display: none; }
 .legend span + span { margin-left: 1.2rem; }
 .legend > span { white-space: nowrap; }
@@ -63,8 +60,7 @@ _STYLE = """
 td .why { display: block; color: var(--muted); white-space: normal; min-width: 9rem; text-align: left; }
 @media print {
   .summary, .verdicts li { break-inside: avoid; }
-  .small-charts { grid-template-columns: 1fr; }
-  .small-charts .plot { height: 300px; }
+  .small-charts { grid-template-columns: repeat(2, 1fr); }
   .wide table { font-size: 0.7rem; }
 }
 """
@@ -103,18 +99,8 @@ def multi_page(
         section("Reproducing this", _reproduction(together, versions)),
     ]
     names = sorted({statements.strategy_name(market.baseline) for market in markets})
-    header = element(
-        "header",
-        element(
-            "div",
-            element("h1", count),
-            element(
-                "p", f"{', '.join(names)} · {_venues(markets)} · ", element("span", _span(markets), class_="whole")
-            ),
-            element("p", "All times are UTC. ", _written(written), class_="muted"),
-        ),
-        element("button", "Dark theme", type="button", id="theme", hidden=True),
-    )
+    facts = (f"{', '.join(names)} · {_venues(markets)} · ", element("span", _span(markets), class_="whole"))
+    header = page_header(count, facts, ["All times are UTC. ", _written(written)])
     body = joined(*_notices(markets), header, element("main", *parts), _footer(files, written))
     return document(f"{count}: {', '.join(names)}", body, drawn.all(), _STYLE)
 

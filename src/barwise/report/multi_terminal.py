@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from barwise.report.multi_markets import NO_VERDICT, Kind, Market, Together
 from barwise.report.multi_notes import notes, summary
+from barwise.report.terminal import facts_grid
 from barwise.report.text import NOT_AVAILABLE, number, percent
 from barwise.report.verdict_text import sentence
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
     from barwise.report.findings import RunFindings
 
-_LABEL_WIDTH = 10
 _STYLES = {
     "LIKELY REAL": "bold green", "UNPROVEN": "bold", "LIKELY OVERFIT": "bold red", "TOO LITTLE DATA": "bold yellow",
 }  # fmt: skip
@@ -71,8 +71,6 @@ def _sharpe(market: Market, kind: Kind) -> str:
 
 
 def _lines(together: Together) -> "RenderableType":
-    from rich.table import Table
-    from rich.text import Text
 
     portfolio = together.outside.portfolio
     facts = [
@@ -87,9 +85,4 @@ def _lines(together: Together) -> "RenderableType":
         ("Missing", f"{market.label}: {sentence(market.why)}", "yellow") for market in together.markets if market.why
     ]
     facts += [("Note", sentence(note), "yellow") for note in notes(together)]
-    table = Table.grid(padding=(0, 1, 0, 0))
-    table.add_column(width=_LABEL_WIDTH)
-    table.add_column()
-    for label, text, style in facts:
-        table.add_row(Text(label, "bold"), Text(text, style))
-    return table
+    return facts_grid(facts)

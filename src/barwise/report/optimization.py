@@ -12,25 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from barwise.optimizer.insight import Importance, state_names
+from barwise.optimizer.leaders import Leaders
 from barwise.optimizer.plateau import KEEPS
 from barwise.optimizer.saving import file_stem, optimization_document
 from barwise.optimizer.trials import StageResult
-from barwise.report import statements
+from barwise.report import appendix, statements
 from barwise.report.cells import Cell, data_table, money_result, signed
 from barwise.report.files import versions, write_together
 from barwise.report.markup import Markup, element, joined
-from barwise.report.optimization_charts import (
-    MOST_LEVEL_AXES,
-    ROLES,
-    OptimizationCharts,
-    StageCharts,
-    optimization_charts,
-    slices_note,
-    told,
-)
-from barwise.report.page import NO_SCRIPT, document, figure_block, section
+from barwise.report.optimization_charts import OptimizationCharts, StageCharts, optimization_charts
+from barwise.report.page import NO_SCRIPT, document, figure_block, page_header, section
+from barwise.report.parameter_charts import MOST_LEVEL_AXES, slices_note
 from barwise.report.sections import card
 from barwise.report.text import NOT_AVAILABLE, counted, duration, moment, money, number, percent, price, words
+from barwise.report.trial_marks import ROLES, told
 
 if TYPE_CHECKING:
     from barwise.optimizer.engine import OptimizationResult
@@ -38,12 +33,7 @@ if TYPE_CHECKING:
 _MOST_RANKED = 20
 _ROLES = " ".join(f"--{role}: {colour};" for role, colour in ROLES.items())
 _STYLE = f""":root {{ {_ROLES} }}
-.small-charts {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 320px), 1fr)); gap: 0 1rem; }}
-.small-charts > * {{ min-width: 0; }}
-.small-charts .plot {{ height: 300px; }}
-.small-charts h3 {{ font-size: 0.92rem; }}
-.slices .plot {{ height: 240px; }}
-h4 {{ margin: 1.4rem 0 0; font-size: 0.95rem; }}
+.slices {{ --height: 240px; }}
 """
 _NOISE = (
     "On noise importances look convincing too: some parameter always seems to decide. They say what told the better of "
@@ -85,15 +75,9 @@ def optimization_page(
         *_notices(result),
         _header(result, written),
         element("main", *_main(result, drawn, versions)),
-        element(
-            "footer", element("p", f"Written {moment(written)} UTC by barwise. Beside this page: {_named(files)}.")
-        ),
+        appendix.footer(files, written),
     )
     return document(title, body, drawn.all(), _STYLE)
-
-
-def _named(files: Mapping[str, str]) -> str:
-    return ", ".join(path for kind, path in files.items() if kind != "html")
 
 
 def _notices(result: "OptimizationResult") -> list[Markup]:
@@ -112,26 +96,12 @@ def _notices(result: "OptimizationResult") -> list[Markup]:
 
 def _header(result: "OptimizationResult", written: datetime) -> Markup:
     best = result.best
-    facts = (
-        best.candles.exchange,
-        f"{statements.strategy_name(best)}, optimized",
-        statements.span(best),
-        statements.bars_and_gaps(best),
-    )
     terms = (
         f"Run {result.run}. Tested from {statements.tested_from(best)} UTC. All times are UTC, all money is quote "
         f"currency, capital {money(best.initial_capital)}. Written {moment(written)}."
     )
-    return element(
-        "header",
-        element(
-            "div",
-            element("h1", statements.market_name(best)),
-            element("p", " · ".join(fact for fact in facts if fact)),
-            element("p", terms, class_="muted"),
-        ),
-        element("button", "Dark theme", type="button", id="theme", hidden=True),
-    )
+    facts = statements.facts(best, f"{statements.strategy_name(best)}, optimized")
+    return page_header(statements.market_name(best), [facts], [terms])
 
 
 def _main(result: "OptimizationResult", charts: OptimizationCharts, versions: Mapping[str, str]) -> list[Markup]:
@@ -139,6 +109,8 @@ def _main(result: "OptimizationResult", charts: OptimizationCharts, versions: Ma
     plateau = [element("p", _plateau_sentence(result))]
     if charts.plateau is not None:
         plateau.append(figure_block(charts.plateau, tall=True))
+    if result.top is not None and result.top.rows:
+        plateau += [element("h4", "The best configurations side by side"), _leaders_table(result.top)]
     return [
         section(
             "Result",
@@ -369,6 +341,33 @@ def _ranked_table(stage: StageResult) -> Markup:
     return data_table(f"{caption}; the CSV file has all", header, table, long=True)
 
 
+def _leaders_table(top: Leaders) -> Markup:
+    """The best of all stages, with what is left of each a step away and in every third of the span."""
+    table = [
+        (
+            f"{row.rank:,}",
+            "chosen" if row.chosen else "",
+            *(told(name, value) for name, value in zip(top.names, row.reported, strict=True)),
+            f"{row.trades:,}",
+            signed(row.net_pnl, money(row.net_pnl, signed=True)),
+            percent(row.max_drawdown),
+            NOT_AVAILABLE if row.kept is None else percent(100.0 * row.kept, 0),
+            *(number(value) for value in row.thirds),
+            *(price(float(value)) for value in row.parameters.values()),
+        )
+        for row in top.rows
+    ]
+    header = (
+        "<rank", "<", *map(words, top.names), "trades", "net result", "drawdown", "steps kept", "Sharpe, first third",
+        "second third", "last third", *top.rows[0].parameters,
+    )  # fmt: skip
+    caption = (
+        f"The best {counted(len(table), 'different result')} of all stages. Steps kept: of the neighbours one step "
+        f"away in one parameter, those that keep {100.0 * KEEPS:.0f} % of the {words(top.names[0])}"
+    )
+    return data_table(caption, header, table, long=True)
+
+
 def _plateau_sentence(result: "OptimizationResult") -> str:
     plateau, name = result.plateau, result.stages[0].objective.names[0]
     if plateau is None:
@@ -443,6 +442,7 @@ def write_optimization(
     }
     charts = optimization_charts(result)
     content = optimization_document(result)
+    content["top"] = [] if result.top is None else result.top.to_list()
     content["importance"] = {
         stage.stage: _importance_dict(one.importance) for stage, one in zip(result.stages, charts.stages, strict=True)
     }

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from barwise.report.terminal import facts_grid
 from barwise.report.text import counted, money, number, percent, words
 
 if TYPE_CHECKING:
@@ -9,7 +10,6 @@ if TYPE_CHECKING:
 
     from barwise.optimizer.engine import OptimizationResult
 
-_LABEL_WIDTH = 10
 _MOST_OF_FRONT = 10
 # Objectives that have a line of their own in any case.
 _SHOWN = frozenset({"net_pnl", "sharpe_ratio", "max_drawdown", "total_trades"})
@@ -125,8 +125,6 @@ def _before_and_after(result: "OptimizationResult") -> "RenderableType":
 
 
 def _lines(result: "OptimizationResult") -> "RenderableType":
-    from rich.table import Table
-    from rich.text import Text
 
     facts = [
         (
@@ -142,13 +140,7 @@ def _lines(result: "OptimizationResult") -> "RenderableType":
         *(("Note", note, "yellow") for note in result.notes),
         ("", "interrupted: the best until then" if result.interrupted else "", "bold red"),
     ]
-    table = Table.grid(padding=(0, 1, 0, 0))
-    table.add_column(width=_LABEL_WIDTH)
-    table.add_column()
-    for label, text, style in facts:
-        if text:
-            table.add_row(Text(label, "bold"), Text(text, style))
-    return table
+    return facts_grid(facts)
 
 
 def _broken(result: "OptimizationResult") -> bool:

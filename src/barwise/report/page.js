@@ -8,8 +8,11 @@
   const narrow = window.matchMedia("(max-width: 700px)");
   const coarse = window.matchMedia("(pointer: coarse)");
   const button = document.getElementById("theme");
-  const PRINTED_WIDTH = 680;
-  const printedSize = (plot) => ({ width: PRINTED_WIDTH, height: plot.classList.contains("tall") ? 430 : 300 });
+  // On paper nothing adapts: these are the sizes that page.css has for the medium.
+  const printedSize = (plot) => {
+    if (plot.closest(".small-charts")) return { width: 332, height: 240 };
+    return { width: 680, height: plot.classList.contains("tall") ? 430 : 300 };
+  };
   // Named one by one: Plotly's own set has a button that would send the chart to a server.
   const BUTTONS = [["toImage"], ["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]];
 

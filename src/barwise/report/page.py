@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from barwise.report import appendix, sections, statements
 from barwise.report.cells import alignment_rules
 from barwise.report.charts import Chart, cost_chart, distribution_chart, equity_chart, excursion_chart
-from barwise.report.markup import Markup, element, joined, json_block
+from barwise.report.markup import Child, Markup, element, joined, json_block
 from barwise.report.price_chart import candle_chart
 from barwise.report.text import moment, money
 
@@ -87,6 +87,21 @@ def document(title: str, body: Markup, charts: Sequence[Chart], style: str = "")
     return f"<!DOCTYPE html>\n{element('html', head, element('body', body, *scripts), lang='en')}\n"
 
 
+def page_header(title: str, facts: Sequence[Child], terms: Sequence[Child]) -> Markup:
+    """The head of a page: what it is about, and the switch of its theme.
+
+    Args:
+        title: In one or two words, such as the market.
+        facts: Of the data and the strategy.
+        terms: What holds for all times and amounts, and when the page was made.
+    """
+    return element(
+        "header",
+        element("div", element("h1", title), element("p", *facts), element("p", *terms, class_="muted")),
+        element("button", "Dark theme", type="button", id="theme", hidden=True),
+    )
+
+
 def asset(name: str) -> str:
     """A file of this package as text."""
     return (package_files("barwise.report") / name).read_text("utf-8")
@@ -109,29 +124,11 @@ def _notices(result: "BacktestResult") -> list[Markup]:
 
 
 def _header(result: "BacktestResult", written: datetime) -> Markup:
-    candles = result.candles
-    detail = statements.detail_candles(result)
-    facts = (
-        candles.exchange,
-        statements.strategy_name(result),
-        statements.span(result),
-        statements.bars_and_gaps(result),
-        f"fills in {detail.timeframe} candles" if detail is not None else "",
-    )
     terms = (
         f"Tested from {statements.tested_from(result)} UTC. All times are UTC, all money is quote currency, capital "
         f"{money(result.initial_capital)}. Written {moment(written)}."
     )
-    return element(
-        "header",
-        element(
-            "div",
-            element("h1", statements.market_name(result)),
-            element("p", " · ".join(fact for fact in facts if fact)),
-            element("p", terms, class_="muted"),
-        ),
-        element("button", "Dark theme", type="button", id="theme", hidden=True),
-    )
+    return page_header(statements.market_name(result), [statements.facts(result)], [terms])
 
 
 def _main(

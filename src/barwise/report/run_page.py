@@ -13,15 +13,16 @@ from barwise.report import appendix, run_tables, sections, statements
 from barwise.report.charts import Chart
 from barwise.report.findings import RunFindings
 from barwise.report.markup import Markup, element, joined
-from barwise.report.optimization_charts import ROLES
 from barwise.report.optimization_terminal import plateau_sentence
-from barwise.report.page import NO_SCRIPT, asset, document, figure_block, section
+from barwise.report.page import NO_SCRIPT, asset, document, figure_block, page_header, section
 from barwise.report.run_charts import run_charts
 from barwise.report.run_comparison import Comparison, compare
 from barwise.report.run_document import commands, notes, skipped
 from barwise.report.run_tables import folded, listed, missing, told
 from barwise.report.sections import card
 from barwise.report.text import moment, money
+from barwise.report.trial_marks import ROLES
+from barwise.report.validation_tables import scenario_table, table_of_tests, windows_table
 from barwise.report.verdict_text import STABILITY_CHECK, luck_sentence, scores
 from barwise.validation.error_rates import error_sentence
 
@@ -63,7 +64,8 @@ def run_page(
         element("main", *_main(findings, found, charts, versions)),
         _footer(files, written),
     )
-    return document(title, body, list(charts.values()), f":root {{ {_ROLES} }}\n{asset('run.css')}")
+    style = f":root {{ {_ROLES} }}\n{asset('verdict.css')}{asset('run.css')}"
+    return document(title, body, list(charts.values()), style)
 
 
 def _clock(text: str) -> Markup:
@@ -90,27 +92,12 @@ def _notices(findings: RunFindings) -> list[Markup]:
 
 def _header(findings: RunFindings, written: datetime) -> Markup:
     result = findings.baseline
-    detail = statements.detail_candles(result)
-    facts = (
-        result.candles.exchange,
-        statements.strategy_name(result),
-        statements.span(result),
-        statements.bars_and_gaps(result),
-        f"fills in {detail.timeframe} candles" if detail is not None else "",
-    )
     terms = (
         f"Run {findings.name}. All times are UTC, all money is quote currency, capital "
         f"{money(result.initial_capital)}. Written "
     )
-    return element(
-        "header",
-        element(
-            "div",
-            element("h1", statements.market_name(result)),
-            element("p", " · ".join(fact for fact in facts if fact)),
-            element("p", terms, _clock(moment(written)), ".", class_="muted"),
-        ),
-        element("button", "Dark theme", type="button", id="theme", hidden=True),
+    return page_header(
+        statements.market_name(result), [statements.facts(result)], [terms, _clock(moment(written)), "."]
     )
 
 
@@ -181,7 +168,8 @@ def _verdict(findings: RunFindings) -> list[Markup]:
     parts = [_word(word, word.lower().replace(" ", "-"), first, tuple(others)), sure]
     if verdict.would_change:
         parts += [element("h3", "What would change it"), listed(verdict.would_change)]
-    return [*parts, folded(_tests_in_words(verdict), run_tables.tests_table(verdict), element("p", _CANNOT_KNOW))]
+    tests = table_of_tests("All tests", verdict, verdict.tests)
+    return [*parts, folded(_tests_in_words(verdict), tests, element("p", _CANNOT_KNOW))]
 
 
 def _word(word: str, kind: str, because: str, others: tuple[str, ...]) -> Markup:
@@ -218,7 +206,7 @@ def _walk_forward(findings: RunFindings, charts: Mapping[str, Chart]) -> list[Ma
         *warned,
         *_drawn(charts, "windows", "no part of any window has a Sharpe ratio"),
         element("dl", *(card(*score) for score in scores(walked)), class_="cards"),
-        folded(f"The {len(walked.windows)} windows one by one", run_tables.windows_table(walked)),
+        folded(f"The {len(walked.windows)} windows one by one", windows_table(walked)),
         missing("every window chose the same parameters") if drift is None else folded("What each window chose", drift),
     ]
 
@@ -287,7 +275,7 @@ def _other_histories(findings: RunFindings, charts: Mapping[str, Chart]) -> list
     parts = _drawn(charts, "fan", "there is no out-of-sample result of more than 30 bars that varies")
     said = run_tables.monte_carlo_text(report)
     sentences = element("div", listed(said) if said else None, element("p", _NOT_A_PROBABILITY, class_="limits muted"))
-    worlds = run_tables.scenarios_table(report)
+    worlds = scenario_table(report, "Out-of-sample in less kind worlds, every piece from the same capital")
     return [*parts, sentences if worlds is None else element("div", worlds, sentences, class_="pair")]
 
 

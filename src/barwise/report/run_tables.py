@@ -20,12 +20,11 @@ from barwise.report.run_comparison import (
 )
 from barwise.report.run_document import changed_parameters
 from barwise.report.text import NOT_AVAILABLE, counted, day, duration, money, number, percent, price, with_unit, words
-from barwise.report.verdict_text import SIGNS, sentence, shown, state
+from barwise.report.verdict_text import sentence
 
 if TYPE_CHECKING:
     from barwise.optimizer.engine import OptimizationResult
     from barwise.validation.engine import ValidationReport
-    from barwise.validation.verdict import Verdict
     from barwise.validation.walk_forward import WalkForwardResult
 
 # What is a gain or a loss is told with its sign.
@@ -189,49 +188,7 @@ def bands(findings: RunFindings) -> Markup:
     )
 
 
-# -- Verdict -----------------------------------------------------------------------------------------------------------
-
-
-def tests_table(verdict: "Verdict") -> Markup:
-    """Every test with its number and its threshold, those first that the rule looks at."""
-    rows: list[tuple[Child, ...]] = []
-    for test in verdict.tests:
-        found = state(test, verdict.evidence)
-        rows.append(
-            (
-                test.name,
-                Cell(f"{SIGNS[found]} {found}", found if found in ("passed", "failed") else "open"),
-                shown(test),
-                test.threshold,
-                Cell(sentence(test.meaning), "long-text"),
-            )
-        )
-    return data_table("All tests", ("<test", "<", "number", "<threshold", "<what it means"), rows, class_="tests")
-
-
 # -- Walk-forward ------------------------------------------------------------------------------------------------------
-
-
-def windows_table(walked: "WalkForwardResult") -> Markup:
-    """The windows one by one."""
-    rows: list[tuple[Child, ...]] = []
-    for window in walked.windows:
-        inside, outside = window.in_sample, window.out_of_sample
-        rows.append(
-            (
-                str(window.number),
-                f"{day(window.window.oos_start)} .. {day(window.window.oos_end)}",
-                f"{window.trials:,}",
-                NOT_AVAILABLE if inside is None else number(inside.metrics["sharpe_ratio"]),
-                NOT_AVAILABLE if outside is None else number(outside.metrics["sharpe_ratio"]),
-                NOT_AVAILABLE if outside is None else money_result(outside.net_pnl),
-                NOT_AVAILABLE if outside is None else percent(outside.max_drawdown),
-                "0" if outside is None else f"{outside.total_trades:,}",
-                "yes" if window.scored else "no",
-            )
-        )
-    header = ("window", "<traded", "trials", "Sharpe in", "Sharpe out", "net out", "drawdown", "trades", "<scored")
-    return data_table("Every part starts from the same capital", header, rows)
 
 
 def drift_table(walked: "WalkForwardResult") -> Markup | None:
@@ -402,24 +359,6 @@ def monte_carlo_text(report: "ValidationReport") -> list[str]:
     if jitters:
         texts.append(f"Every parameter a little off, in-sample: {', '.join(jitters)}")
     return texts
-
-
-def scenarios_table(report: "ValidationReport") -> Markup | None:
-    """The out-of-sample pieces where fills cost more or come later; None without pieces."""
-    if not report.scenarios:
-        return None
-    base = report.scenarios[0].net_pnl
-    rows = [
-        (
-            one.name,
-            money_result(one.net_pnl),
-            "" if one is report.scenarios[0] else money(one.net_pnl - base, signed=True),
-            f"{one.trades:,}",
-        )
-        for one in report.scenarios
-    ]
-    caption = "Out-of-sample in less kind worlds, every piece from the same capital"
-    return data_table(caption, ("<world", "net result", "difference", "trades"), rows)
 
 
 def overfitting_text(report: "ValidationReport") -> str:

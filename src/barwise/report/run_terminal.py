@@ -7,6 +7,7 @@ from barwise.report.findings import RunFindings
 from barwise.report.run_comparison import BASELINE, FIGURES, HELD, OPTIMIZED, OUT_OF_SAMPLE, Comparison, compare
 from barwise.report.run_document import notes, skipped
 from barwise.report.run_tables import figure_text
+from barwise.report.terminal import facts_grid
 from barwise.report.text import money
 from barwise.report.verdict_text import STABILITY_CHECK, luck_sentence, sentence
 from barwise.validation.error_rates import error_sentence
@@ -14,7 +15,6 @@ from barwise.validation.error_rates import error_sentence
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-_LABEL_WIDTH = 10
 _MOST_NOTES = 3
 _ROWS = (
     "net_pnl", "net_pnl_per_30_days", "total_return", "sharpe_ratio", "max_drawdown", "profit_factor", "trades",
@@ -93,8 +93,6 @@ def _side_by_side(found: Comparison) -> "RenderableType":
 
 
 def _lines(findings: RunFindings, found: Comparison) -> "RenderableType":
-    from rich.table import Table
-    from rich.text import Text
 
     report, said = findings.validation, notes(findings)
     spans = f"the walk-forward trades {len(found.parts[OUT_OF_SAMPLE].bars):,}" if found.spans_differ else ""
@@ -112,13 +110,7 @@ def _lines(findings: RunFindings, found: Comparison) -> "RenderableType":
         ("", f"{len(said) - _MOST_NOTES:,} more in the report" if len(said) > _MOST_NOTES else "", "dim"),
         ("How sure", error_sentence() if report is not None else "", "dim"),
     ]
-    table = Table.grid(padding=(0, 1, 0, 0))
-    table.add_column(width=_LABEL_WIDTH)
-    table.add_column()
-    for label, text, style in facts:
-        if text:
-            table.add_row(Text(label, "bold"), Text(text, style))
-    return table
+    return facts_grid(facts)
 
 
 def _not_run(findings: RunFindings) -> str:

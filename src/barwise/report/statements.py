@@ -34,6 +34,24 @@ def strategy_name(result: "BacktestResult") -> str:
     return type(result.strategy).name()
 
 
+def facts(result: "BacktestResult", strategy: str = "") -> str:
+    """Venue, strategy, span and data of a backtest, in one line.
+
+    Args:
+        result: The backtest.
+        strategy: What its strategy is called here; "" = its own name.
+    """
+    detail = detail_candles(result)
+    told = (
+        result.candles.exchange,
+        strategy or strategy_name(result),
+        span(result),
+        bars_and_gaps(result),
+        f"fills in {detail.timeframe} candles" if detail is not None else "",
+    )
+    return " · ".join(filter(None, told))
+
+
 def market_name(result: "BacktestResult") -> str:
     """Symbol and timeframe."""
     return f"{result.candles.symbol or 'unnamed market'} {result.candles.timeframe}"

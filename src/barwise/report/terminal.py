@@ -1,5 +1,6 @@
 """The page at the end of a run: what a trader has to know, on one screen of 80 columns, with or without colours."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from barwise.report import statements
@@ -79,8 +80,6 @@ def _headline(result: "BacktestResult") -> "RenderableType":
 
 
 def _lines(result: "BacktestResult", n_trials: int | None) -> "RenderableType":
-    from rich.table import Table
-    from rich.text import Text
 
     hint = statements.certainty_hint(result)
     verdict = statements.verdict(result, n_trials)
@@ -95,6 +94,14 @@ def _lines(result: "BacktestResult", n_trials: int | None) -> "RenderableType":
         ("Verdict", f"{verdict.word}: {verdict.text}", ""),
         ("Limits", statements.LIMITS, "dim"),
     ]
+    return facts_grid(facts)
+
+
+def facts_grid(facts: "Iterable[tuple[str, str, str]]") -> "RenderableType":
+    """Facts as (label, text, style) below each other; what has no text is left out."""
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column(width=_LABEL_WIDTH)
     table.add_column()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from barwise.report import statements
+from barwise.report.terminal import facts_grid
 from barwise.report.text import NOT_AVAILABLE, counted, day, money, number, percent
 from barwise.report.verdict_text import SIGNS, STABILITY_CHECK, luck_sentence, scores, sentence, shown, state
 from barwise.validation.error_rates import error_sentence
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from barwise.validation.verdict import Verdict
     from barwise.validation.walk_forward import WalkForwardResult
 
-_LABEL_WIDTH = 10
 _TEXT_WIDTH = 66  # of 80 columns, without the labels
 _MOST_WINDOWS = 24
 _STYLES = {
@@ -72,7 +72,7 @@ def print_walk_forward(walked: "WalkForwardResult", console: "Console") -> None:
         parts.append(Text(STABILITY_CHECK, "bold yellow"))
     facts = [*_walk_facts(walked), *(("Note", sentence(note), "yellow") for note in walked.notes)]
     facts.append(("Verdict", "None from this alone: barwise validate runs the other tests too.", "dim"))
-    _print([*parts, _windows(walked), _grid(facts)], console)
+    _print([*parts, _windows(walked), facts_grid(facts)], console)
 
 
 def _print(parts: "list[RenderableType]", console: "Console") -> None:
@@ -188,7 +188,7 @@ def _lines(report: "ValidationReport", look_ahead: "LookAheadReport | None") -> 
         facts.append(("Look-ahead", str(look_ahead), "" if look_ahead.ok else "bold red"))
     facts += [("Note", sentence(note), "yellow") for note in report.notes]
     facts.append(("Error rate", error_sentence(), "dim"))
-    return _grid(facts)
+    return facts_grid(facts)
 
 
 def _packed(texts: Sequence[str]) -> str:
@@ -200,15 +200,3 @@ def _packed(texts: Sequence[str]) -> str:
         else:
             lines.append(text)
     return "\n".join(lines)
-
-
-def _grid(facts: "list[tuple[str, str, str]]") -> "RenderableType":
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table.grid(padding=(0, 1, 0, 0))
-    table.add_column(width=_LABEL_WIDTH)
-    table.add_column()
-    for label, text, style in facts:
-        table.add_row(Text(label, "bold"), Text(text, style))
-    return table

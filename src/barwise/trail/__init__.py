@@ -11,18 +11,30 @@ trails, `overview_of_trail` and `told_trail` say what one comes to. `line_schema
 from barwise.trail.events import (
     Event,
     backtest_events,
+    markets_events,
     run_events,
     trial_events,
     validation_events,
     window_events,
 )
-from barwise.trail.file import ENDING, Difference, Trail, deterministic, find_trail, first_difference, read
+from barwise.trail.file import (
+    ENDING,
+    OVER_SEVERAL,
+    Difference,
+    Trail,
+    deterministic,
+    find_trail,
+    first_difference,
+    is_over_several,
+    read,
+)
 from barwise.trail.overview import overview_of_trail
 from barwise.trail.schema import line_schema
 from barwise.trail.words import told_trail
 
 __all__ = [
     "ENDING",
+    "OVER_SEVERAL",
     "Difference",
     "Event",
     "Trail",
@@ -30,7 +42,9 @@ __all__ = [
     "deterministic",
     "find_trail",
     "first_difference",
+    "is_over_several",
     "line_schema",
+    "markets_events",
     "overview_of_trail",
     "read",
     "run_events",

@@ -74,6 +74,36 @@ def run_events(
             yield Event("data", f"data/{name}", {"of": name, **_data(bars)})
 
 
+def markets_events(
+    config: Mapping[str, Mapping[str, Any]], markets: Mapping[str, tuple[str, "Candles"]]
+) -> Iterator[Event]:
+    """What goes into a run over several markets: the configuration, and the run of each market.
+
+    Args:
+        config: The resolved configuration, values by section and key.
+        markets: What people call the market, and its candles, by the name of its run.
+    """
+    yield Event("configuration", "configuration", {"sections": plain(config)})
+    yield Event(
+        "markets",
+        "markets",
+        {
+            "markets": [
+                {
+                    "run": run,
+                    "label": label,
+                    "exchange": candles.exchange,
+                    "symbol": candles.symbol,
+                    "timeframe": str(candles.timeframe),
+                    "synthetic": candles.synthetic,
+                    "bars": len(candles),
+                }
+                for run, (label, candles) in markets.items()
+            ]
+        },
+    )
+
+
 def _data(candles: "Candles") -> dict[str, Any]:
     audit = candles.audit
     edges = (audit.first, audit.last)

@@ -7,6 +7,7 @@ Readers stop at the last newline too, so somebody may read while another one wri
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import zip_longest
@@ -18,6 +19,9 @@ from barwise.obs import redact
 from barwise.trail.events import Event, plain
 
 ENDING = ".audit.jsonl"
+# How the name of a run over several markets begins; the run of a market on which it rests has a name of its own.
+OVER_SEVERAL = "run-multi-"
+_OVER_SEVERAL = re.compile(rf"{OVER_SEVERAL}[0-9a-f]{{8}}")
 # Lines that are written at once; some hundred kilobytes.
 _BATCH = 1_000
 _HIDDEN = "***"
@@ -212,16 +216,22 @@ def _without_secrets(value: Any) -> Any:
 # -- Reading -----------------------------------------------------------------------------------------------------------
 
 
+def is_over_several(run: str) -> bool:
+    """Whether this is the name of a run over several markets."""
+    return _OVER_SEVERAL.fullmatch(run) is not None
+
+
 def find_trail(run: str | None, home: Path) -> Path | None:
     """The trail that a user means, or None.
 
     Args:
-        run: Name of a run, or path of its trail; None: the newest below the home folder.
+        run: Name of a run, or path of its trail; None: the newest of a market below the home folder.
         home: The home folder.
     """
     folder = home / "data" / "results"
     if run is None:
         known = list(folder.glob(f"*{ENDING}")) if folder.is_dir() else []
+        known = [path for path in known if not is_over_several(path.name.removesuffix(ENDING))]
         return max(known, key=lambda path: (path.stat().st_mtime_ns, path.name), default=None)
     given = Path(run).expanduser()
     places = (given, home / given) if run.endswith(ENDING) else ()

@@ -23,8 +23,8 @@ def overview_of_trail(path: Path) -> dict[str, Any]:
 
     Returns:
         `begun`, `resumed`, `state` (done | interrupted | failed | open), `ended`, `why`, `lines`, `events`, `market`,
-        `stages`, `parts`, `searches`, `walk_forward`, `permutation`, `verdict` and `files`; docs/audit-trail.md has
-        their fields. A run that is open is at work, or was killed.
+        `markets`, `stages`, `parts`, `searches`, `walk_forward`, `permutation`, `verdict` and `files`;
+        docs/audit-trail.md has their fields. A run that is open is at work, or was killed.
 
     Raises:
         CheckpointError: The file cannot be read, or is damaged.
@@ -55,12 +55,14 @@ class _Count:
         self._begun: str | None = None
         self._end: Line | None = None
         self._market: dict[str, Any] | None = None
+        self._markets: list[dict[str, Any]] = []
         self._stages: dict[tuple[str, str], dict[str, Any]] = {}
         self._parts: dict[str, _Part] = {}
         self._searches: dict[tuple[str, str], dict[str, Any]] = {}
         self._found: dict[str, dict[str, Any]] = {}
         self._takers: dict[str, Callable[[Line], None]] = {
             "data": self._take_data,
+            "markets": self._take_markets,
             "stage_done": self._take_stage,
             "trial": self._take_trial,
             "choice": self._take_choice,
@@ -91,6 +93,7 @@ class _Count:
             "lines": self._lines,
             "events": self._events,
             "market": self._market,
+            "markets": self._markets,
             "stages": list(self._stages.values()),
             "parts": [part.document(name) for name, part in self._parts.items()],
             "searches": list(self._searches.values()),
@@ -108,6 +111,9 @@ class _Count:
         if line["of"] == "candles":
             names = ("exchange", "symbol", "timeframe", "synthetic", "bars", "first", "last", "fingerprint")
             self._market = {name: line[name] for name in names}
+
+    def _take_markets(self, line: Line) -> None:
+        self._markets = [{name: one[name] for name in ("run", "label")} for one in line["markets"]]
 
     def _take_stage(self, line: Line) -> None:
         stage = {name: line.get(name) for name in ("stage", "name", "text", "state", "seconds")}

@@ -87,6 +87,16 @@ EVENTS: dict[str, tuple[str, dict[str, Schema]]] = {
             "findings": _list_of(_FINDING),
         },
     ),
+    "markets": (
+        "Of a run over several markets: the run of each, which has a trail of its own.",
+        {
+            "markets": _list_of(
+                _record(
+                    run=_TEXT, label=_TEXT, exchange=_TEXT, symbol=_TEXT, timeframe=_TEXT, synthetic=_FLAG, bars=_COUNT
+                )
+            ),
+        },
+    ),
     "signal": (
         "An entry signal: the program it started, or why it started none.",
         {
@@ -274,6 +284,11 @@ EVENTS: dict[str, tuple[str, dict[str, Schema]]] = {
 SAID: dict[str, tuple[str, dict[str, Schema], dict[str, Schema]]] = {
     "run_begun": ("The run begins.", {}, {"market": _TEXT}),
     "run_resumed": ("The same run goes on, or is gone through once more.", {}, {"market": _TEXT}),
+    "planned": (
+        "Of a run over several markets: what each will go through, in seconds by estimate; null where nobody knows.",
+        {"stages": _list_of(_record(market=_TEXT, stage=_TEXT, name=_TEXT, seconds=_NUMBER_OR_NULL))},
+        {},
+    ),
     "stage_begun": ("A stage begins.", {"stage": _TEXT, "name": _TEXT}, {}),
     "progress": (
         "How far the stage at work is.",

@@ -25,6 +25,7 @@ def told_trail(overview: Document) -> list[str]:
     """The overview of a run, as lines for a terminal."""
     sections = (
         ("Run", _run(overview)),
+        ("Markets", (f"{market['label']}: {market['run']}" for market in overview["markets"])),
         ("Stages", map(_stage, overview["stages"])),
         ("Decisions", _parts(overview["parts"])),
         ("Search", map(_search, overview["searches"])),

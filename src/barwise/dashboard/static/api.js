@@ -71,9 +71,10 @@ export function post(path, body = {}, { signal } = {}) {
 }
 
 // Listen to what happens. `query` is {run: name} for the lines of one run, or {} for changes of the list only.
-// handlers: line(line) for each line of the trail, once and in order; run(change) for {name, state}; job(job) for a run
-// that was started here; reset() when everything told before is to be forgotten, because the trail began anew;
-// connected(yes) when the connection comes or goes. Ends with `signal`.
+// handlers: line(line) for each line of the trail, once and in order; where that is one over several markets,
+// market({run, line}) for the course of each, again from its first line after every new connection; run(change) for
+// {name, state}; job(job) for a run that was started here; reset() when everything told before is to be forgotten,
+// because the trail began anew; connected(yes) when the connection comes or goes. Ends with `signal`.
 export function stream(query, handlers, { signal }) {
   let source = null;
   let timer = 0;
@@ -90,6 +91,7 @@ export function stream(query, handlers, { signal }) {
     source = new EventSource(url("/live", { ...query, after: last < 0 ? null : last }));
     source.addEventListener("open", () => handlers.connected?.(true));
     source.addEventListener("line", line);
+    source.addEventListener("market", (event) => handlers.market?.(JSON.parse(event.data)));
     source.addEventListener("run", (event) => handlers.run?.(JSON.parse(event.data)));
     source.addEventListener("job", (event) => handlers.job?.(JSON.parse(event.data)));
     source.addEventListener("reload", () => {

@@ -2,7 +2,8 @@
 //
 // A view is a module with `async show(root, params, context)`: it fills `root` and returns when there is something to
 // see. `context` = {signal: aborted when the view is left, navigate(hash), title(text), announce(text),
-// keys(map): keys of this view, such as {s: f}}. The first h1 of the view gets the focus.
+// keys(map): keys of this view, such as {s: f}, follow(f): where what stands behind ? changes on the same page, f(params)
+// is called instead of showing the view anew}. The first h1 of the view gets the focus.
 
 import * as charts from "./charts.js";
 import { el, failure, spinner } from "./ui.js";
@@ -16,9 +17,13 @@ const ROUTES = [
   [/^\/data$/, "data", []],
   [/^\/data\/([^/]+)\/([^/]+)\/([^/]+)$/, "data", ["exchange", "symbol", "timeframe"]],
   [/^\/market\/([^/]+)$/, "market", ["name"]],
+  [/^\/market\/([^/]+)\/live$/, "live_markets", ["name"]],
 ];
-const RUN_VIEWS = [["", "Result"], ["/optimization", "Optimization"], ["/validation", "Validation"], ["/live", "Live"]];
-const BELOW_RUNS = new Set(["run", "optimization", "validation", "live", "compare", "market"]);
+// The views of one run: where they begin, and of each the end of its address, its module and its name.
+const OF_A_RUN = ["#/run/", [["", "run", "Result"], ["/optimization", "optimization", "Optimization"],
+  ["/validation", "validation", "Validation"], ["/live", "live", "Live"]]];
+const OF_MARKETS = ["#/market/", [["", "market", "Overview"], ["/live", "live_markets", "Live"]]];
+const BELOW_RUNS = new Set([...OF_A_RUN[1], ...OF_MARKETS[1]].map(([, module]) => module).concat("compare"));
 const GO = { r: "#/runs", d: "#/data", n: "#/new" };
 const GO_MS = 1200;
 const HOME = "#/runs";
@@ -33,6 +38,7 @@ const prefersDark = window.matchMedia("(prefers-color-scheme: dark)");
 
 let leaving = new AbortController();
 let viewKeys = {};
+let followed = null; // {path, follow} of a view that follows its address by itself
 let goUntil = 0;
 
 // -- Views ------------------------------------------------------------------------------------------------------------
@@ -60,12 +66,13 @@ function markPlaces(route) {
     if (link.dataset.place === current) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  const inRun = route && ["run", "optimization", "validation", "live"].includes(route.module);
-  runPlaces.hidden = !inRun;
-  if (!inRun) return;
-  const base = `#/run/${encodeURIComponent(route.params.name)}`;
-  runPlaces.replaceChildren(...RUN_VIEWS.map(([end, label]) => el("a", {
-    href: base + end, "aria-current": (end.slice(1) || "run") === route.module ? "page" : null,
+  const places = route && [OF_A_RUN, OF_MARKETS].find(([, views]) => views.some(([, module]) => module === route.module));
+  runPlaces.hidden = !places;
+  if (!places) return;
+  const [begin, views] = places;
+  runPlaces.replaceChildren(...views.map(([end, module, label]) => el("a", {
+    href: begin + encodeURIComponent(route.params.name) + end,
+    "aria-current": module === route.module ? "page" : null,
   }, label)));
 }
 
@@ -98,11 +105,19 @@ async function viewOf(name) {
   }
 }
 
+function follow() {
+  const [path] = window.location.hash.split("?");
+  if (followed?.path === path) followed.follow(routeOf(window.location.hash).params);
+  else show();
+}
+
 async function show() {
   leaving.abort();
   leaving = new AbortController();
   viewKeys = {};
+  followed = null;
   const { signal } = leaving;
+  const [path] = window.location.hash.split("?");
   const route = routeOf(window.location.hash || HOME);
   markPlaces(route);
   window.scrollTo(0, 0);
@@ -113,6 +128,7 @@ async function show() {
     signal,
     navigate,
     keys: (map) => { if (!signal.aborted) viewKeys = map; },
+    follow: (act) => { if (!signal.aborted) followed = { path, follow: act }; },
     title: (text) => { if (!signal.aborted) title(text); },
     announce: (text) => { if (!signal.aborted) announce(text); },
   };
@@ -202,7 +218,7 @@ document.getElementById("skip").addEventListener("click", (event) => {
   event.preventDefault();
   focusHeading();
 });
-window.addEventListener("hashchange", show);
+window.addEventListener("hashchange", follow);
 show().then(() => {
   const idle = window.requestIdleCallback || setTimeout;
   // The first chart then comes at once; where it cannot be loaded, the view that needs it says so.

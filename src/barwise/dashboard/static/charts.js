@@ -13,6 +13,7 @@ const AXIS = /^[xyz]axis\d*$/;
 const BUTTONS = [["toImage"], ["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]];
 
 const drawn = new Map();
+const themed = new Set();
 let loading = null;
 
 // Plotly, once it is there.
@@ -98,10 +99,31 @@ export async function draw(node, traces, layout = {}, options = {}) {
   node.on("plotly_click", (event) => drawn.get(node)?.options.onClick?.(event));
   node.on("plotly_relayout", (event) => {
     const range = zoomed(event);
-    if (range !== undefined) drawn.get(node)?.options.onZoom?.(range);
+    const held = drawn.get(node);
+    if (range !== undefined && held && !held.isMoved) held.options.onZoom?.(range);
   });
   options.signal?.addEventListener("abort", () => forget(node));
   return node;
+}
+
+// Move the time axis of a chart without telling its `onZoom`: what is moved from here is known already. `more` are other
+// changes of the layout. A change of theme draws it where it then stands.
+export async function moveTime(node, range, more = {}) {
+  const held = drawn.get(node);
+  if (!held || !node.on) return;
+  held.layout.xaxis.range = range;
+  held.isMoved = true;
+  try {
+    await window.Plotly.relayout(node, { "xaxis.range": range.slice(), ...more });
+  } finally {
+    held.isMoved = false;
+  }
+}
+
+// Call `act` whenever the colours have changed.
+export function onTheme(act, signal) {
+  themed.add(act);
+  signal.addEventListener("abort", () => themed.delete(act));
 }
 
 // A chart is gone.
@@ -125,6 +147,7 @@ function zoomed(event) {
 }
 
 function redrawAll() {
+  for (const act of themed) act();
   for (const node of [...drawn.keys()]) {
     if (node.isConnected) redraw(node);
     else forget(node);

@@ -75,10 +75,17 @@ const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 // 1,234.50; null is n/a; `signed` puts a plus before gains, and zero has no sign.
 export function number(value, decimals = 2, { signed: withSign = false } = {}) {
   if (!isNumber(value)) return UNDEFINED;
-  const text = value.toLocaleString("en-US", {
-    minimumFractionDigits: decimals, maximumFractionDigits: decimals, signDisplay: withSign ? "exceptZero" : "negative",
-  });
-  return text;
+  return format(decimals, decimals, withSign ? "exceptZero" : "negative").format(value);
+}
+
+// Made once: making one takes far longer than using it, and a chart has thousands of numbers.
+const formats = new Map();
+function format(fewest, most, signDisplay) {
+  const name = `${fewest} ${most} ${signDisplay}`;
+  if (!formats.has(name)) {
+    formats.set(name, new Intl.NumberFormat("en-US", { minimumFractionDigits: fewest, maximumFractionDigits: most, signDisplay }));
+  }
+  return formats.get(name);
 }
 
 // An amount: whole units from 1,000 on, cents below, significant digits below a cent.
@@ -95,7 +102,15 @@ export function price(value) {
   if (!isNumber(value)) return UNDEFINED;
   if (value === 0) return "0";
   const decimals = Math.min(Math.max(SIGNIFICANT - 1 - Math.floor(Math.log10(Math.abs(value))), 0), 16);
-  return value.toLocaleString("en-US", { maximumFractionDigits: decimals });
+  return format(0, decimals, "auto").format(value);
+}
+
+// A price in a column, where digits stand below digits: two decimals from 100 on, four from 1 on, else six significant ones.
+export function columnPrice(value) {
+  if (!isNumber(value) || value === 0) return price(value);
+  const size = Math.abs(value);
+  const small = Math.min(5 - Math.floor(Math.log10(size)), 16);
+  return number(value, size >= 100 ? 2 : size >= 1 ? 4 : small);
 }
 
 // Percent as percent: 1.4 is 1.4 %; by default one decimal, below 1 % two.

@@ -67,7 +67,7 @@ export class Field {
   // Put a value in, as a configuration has it.
   put(value) {
     if (this.isFlag) this.control.checked = value === true;
-    else this.control.value = this.isChoice ? String(value) : asText(value);
+    else this.control.value = this.isChoice ? String(value ?? NONE) : asText(value);
   }
 
   // What is sent: undefined where nothing differs from the default.

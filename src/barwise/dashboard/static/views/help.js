@@ -12,6 +12,13 @@ const KEYS = [
     [["Enter"], "open the row"], [["Space"], "select a run to compare"],
   ]],
   ["In the list of runs", [[["c"], "compare what is selected"]]],
+  ["In the result of a run", [
+    [["j"], "next trade"], [["k"], "trade before"], [["Enter"], "story of the trade"], [["Esc"], "close the story"],
+  ]],
+  ["In its candles", [
+    [["+"], "closer"], [["-"], "farther"], [["\u2190"], "earlier"], [["\u2192"], "later"], [["Home"], "first bar"],
+    [["End"], "last bar"], [["0"], "all bars"], [["Shift \u2192"], "crosshair, candle by candle"],
+  ]],
   ["In a run that is going on", [[["s"], "stop it; what is done is kept"]]],
 ];
 

@@ -1,11 +1,12 @@
 // A run while it happens: stages, how far it is, the best so far, trials and windows as they come, and the verdict.
 
-import { ApiError, get, post, runPath, stream } from "../api.js";
+import { ApiError, get, runPath, stream } from "../api.js";
 import * as charts from "../charts.js";
 import {
-  button, card, count, debounce, duration, el, failure, figures, heading, number, progress, stateBadge, stylesheet,
+  card, count, debounce, duration, el, failure, figures, heading, number, progress, stateBadge, stylesheet,
   verdictBadge, when, words,
 } from "../ui.js";
+import { Actions } from "./live_actions.js";
 import { LiveState } from "./live_state.js";
 
 const LOG_LINES = 200;
@@ -15,49 +16,21 @@ const LOWEST_SHARE = 0.02;
 
 const short = (value) => number(value, 3);
 
-export async function show(root, { name }, { signal, title, announce, keys }) {
+export async function show(root, { name }, context) {
+  const { signal, title, announce, keys } = context;
   title(`Live ${name}`);
   await stylesheet("views/live.css");
-  const state = new LiveState();
-  const parts = frame(name);
+  const state = new LiveState(await get("/stages", {}, { signal }));
+  const trouble = el("div");
+  const result = { href: `#/run/${encodeURIComponent(name)}`, text: "See the result" };
+  const actions = new Actions({ name, result, trouble, resumed: (job) => { if (job.plan) takeJob(job); } }, context);
+  const parts = frame(name, actions.node, trouble);
   root.replaceChildren(...parts.nodes);
   let heard = false;
-  let chosen = "";
-
-  // -- What can be done about it --
-
-  async function act(what, said) {
-    parts.trouble.replaceChildren();
-    parts.actions.querySelectorAll("button").forEach((one) => { one.disabled = true; });
-    try {
-      const answer = await post(runPath(name, what), {}, { signal });
-      announce(said);
-      if (what === "resume" && answer.plan) takeJob(answer);
-    } catch (error) {
-      if (!signal.aborted) parts.trouble.replaceChildren(failure(error));
-    } finally {
-      chosen = "";
-      drawActions();
-    }
-  }
-  const stop = () => { if (state.state === "running") act("stop", "The run is asked to stop."); };
-
-  function drawActions() {
-    if (chosen === state.state) return;
-    chosen = state.state;
-    const buttons = {
-      running: [button("Stop", stop, { class: "stop", title: "What is done is kept; it can be resumed" })],
-      interrupted: [button("Resume", () => act("resume", "The run goes on."), { class: "first" })],
-      stopped: [button("Resume", () => act("resume", "The run goes on."), { class: "first" })],
-      failed: [button("Resume", () => act("resume", "The run goes on."), { class: "first" })],
-      done: [el("a", { class: "button first", href: `#/run/${encodeURIComponent(name)}` }, "See the result")],
-    }[state.state] || [];
-    parts.actions.replaceChildren(...buttons);
-  }
 
   function takeJob(told) {
     state.plan = told.plan;
-    if (told.state === "failed" && told.error) parts.trouble.replaceChildren(failure(told.error));
+    if (told.state === "failed" && told.error) trouble.replaceChildren(failure(told.error));
     state.version += 1;
     changed();
   }
@@ -70,7 +43,7 @@ export async function show(root, { name }, { signal, title, announce, keys }) {
     if (signal.aborted || drawnVersion === state.version) return;
     drawnVersion = state.version;
     drawHead(parts, state);
-    drawActions();
+    actions.draw(state.state);
     drawStages(parts, state);
     drawSteps(parts, state);
     drawVerdict(parts, state, name);
@@ -103,6 +76,11 @@ export async function show(root, { name }, { signal, title, announce, keys }) {
   stream({ run: name }, {
     line(line) {
       heard = true;
+      if (line.kind === "markets") {
+        // It is over several markets, and they have a page of their own.
+        window.location.replace(`#/market/${encodeURIComponent(name)}/live`);
+        return;
+      }
       state.take(line);
       if (line.kind === "stage_begun") announce(`Stage ${line.stage}, ${line.name}`);
       if (["stage_begun", "stage_done", "run_done", "interrupted", "failed"].includes(line.kind)) readLog();
@@ -116,6 +94,7 @@ export async function show(root, { name }, { signal, title, announce, keys }) {
       changed();
     },
     job(told) {
+      actions.take(told);
       if (told.runs.includes(name)) takeJob(told);
     },
     reset() {
@@ -132,7 +111,7 @@ export async function show(root, { name }, { signal, title, announce, keys }) {
     clearInterval(clock);
     clearTimeout(due);
   });
-  keys({ s: stop });
+  keys({ s: () => actions.stop() });
   readLog();
 
   // A stream of a name that is not there never says so: ask once.
@@ -164,11 +143,9 @@ async function missing(name, signal, heard) {
 
 // -- The pieces -------------------------------------------------------------------------------------------------------
 
-function frame(name) {
+function frame(name, actions, trouble) {
   const badge = el("span", { class: "live-state" });
-  const actions = el("span", { class: "row push" });
   const connection = el("p", { class: "connection loss", role: "status" });
-  const trouble = el("div");
   const numbers = el("div");
   const whole = el("div");
   const now = el("p", { class: "now" });
@@ -182,7 +159,7 @@ function frame(name) {
   const windowsCard = card("Walk-forward windows", [el("p", { class: "muted note" }), windows]);
   windowsCard.hidden = true;
   return {
-    badge, actions, connection, trouble, numbers, whole, now, stages, steps, verdict, history, windows, log,
+    badge, connection, numbers, whole, now, stages, steps, verdict, history, windows, log,
     historyCard, windowsCard,
     nodes: [
       heading(name, badge, actions), connection, trouble, verdict, numbers,
@@ -262,7 +239,6 @@ function drawStages({ stages, now }, state) {
     stateBadge(stage.state))));
 }
 
-// What was or is being counted: one bar each.
 // What is being counted. Only what is so now: the stream tells a page that comes later no ticks that are out of date.
 function drawSteps({ steps }, { step }) {
   if (!step) {

@@ -1,15 +1,10 @@
 // What the lines of a trail add up to. Every line is taken in once and in order, and none of them is kept: a page that
 // is opened late, or a second one, gets the same lines and comes to the same state.
 
-// What lies before a run that has only begun; stages a run does not have are dropped when it ends.
-const AHEAD = [["5", "look-ahead"], ["5", "baseline"], ["7.1", "integers"], ["7.2", "real values"], ["7.3", "timeouts"],
-  ["7", "neighbourhood"], ["8", "verdict"], ["9", "report"]];
 const ENDS = { run_done: "done", interrupted: "interrupted", failed: "failed" };
 // Metrics of which less is better, as the search has them.
 const COSTS = new Set(["max_drawdown", "fees", "slippage", "funding", "volatility", "ambiguous_trades", "losing_trades",
   "turnover_ratio"]);
-// The steps of stage 8, in their order.
-const STEPS = ["search", "walk-forward", "shuffled markets", "selection", "stress", "jitter", "monte carlo"];
 const MOST_POINTS = 2000;
 // Which method takes which kind of line; the others are for other views.
 const TAKEN = { run_begun: "runBegun", run_resumed: "runResumed", configuration: "configuration", data: "data",
@@ -34,12 +29,15 @@ const keyOf = (stage, name) => `${stage} ${name}`;
 const msOf = (line) => Date.parse(line.time);
 
 export class LiveState {
-  constructor() {
+  // `outline` is what the API says of stages: {stages: [{number, name}], steps: [{name, planned}]}. All of them lie
+  // before a run that has only begun; those that it does not have are dropped when it ends.
+  constructor(outline) {
+    this.outline = outline;
     this.clear();
   }
 
   clear() {
-    this.stages = new Map(AHEAD.map(([number, name]) => [keyOf(number, name), { number, name, state: "waiting" }]));
+    this.stages = new Map(this.#ahead());
     this.state = "waiting";
     this.market = "";
     this.candles = null;
@@ -64,6 +62,10 @@ export class LiveState {
     this.version = (this.version ?? 0) + 1;
   }
 
+  #ahead() {
+    return this.outline.stages.map(({ number, name }) => [keyOf(number, name), { number, name, state: "waiting" }]);
+  }
+
   // One line of the trail.
   take(line) {
     this.version += 1;
@@ -85,13 +87,43 @@ export class LiveState {
     return ["done", "interrupted", "failed", "stopped"].includes(this.state);
   }
 
-  // Share of the stages that are behind, with the share of the step at work, or null before the first.
+  // Share of what is behind, by the seconds that were planned for it; without a plan by the number of stages. Null before
+  // the first of them.
   get share() {
-    const all = [...this.stages.values()];
     if (this.state === "done") return 1;
+    const lines = (this.plan ? this.#ownPlan : []).filter(({ seconds }) => seconds > 0);
+    if (lines.length) {
+      const sum = (of) => lines.reduce((whole, line) => whole + line.seconds * of(line), 0);
+      return sum((line) => this.#shareOf(line)) / sum(() => 1);
+    }
+    const all = [...this.stages.values()];
     const past = all.filter(({ state }) => !["waiting", "running"].includes(state)).length;
-    const within = this.step && this.step.total && this.current ? this.step.done / this.step.total : 0;
-    return all.length ? (past + Math.min(within, 1) * 0.95) / all.length : null;
+    return all.length ? (past + this.#within * 0.95) / all.length : null;
+  }
+
+  // Share of the step at work.
+  get #within() {
+    const { step, current } = this;
+    return step?.total && current ? Math.min(step.done / step.total, 1) : 0;
+  }
+
+  // Share of a line of the plan that is behind; lines of stage 8 are steps of one stage in the trail.
+  #shareOf({ number, name }) {
+    const { steps, stages } = this.outline;
+    const stage = this.stages.get(number === "8" ? keyOf("8", stages.find((one) => one.number === "8").name)
+      : keyOf(number, name));
+    if (["waiting", "interrupted", "failed"].includes(stage?.state)) return 0;
+    if (stage?.state !== "running") return 1;
+    if (number !== "8") return this.#within;
+    const at = this.#stepNumber;
+    const own = steps.map(({ planned }, i) => [planned, i]).filter(([planned]) => planned === name);
+    const behind = own.filter(([, i]) => i < at).length + (steps[at]?.planned === name ? this.#within : 0);
+    return own.length ? behind / own.length : 0;
+  }
+
+  // Which step of stage 8 is at work; -1 = none.
+  get #stepNumber() {
+    return this.current?.number === "8" ? this.outline.steps.findIndex(({ name }) => name === this.step?.name) : -1;
   }
 
   // ms until the step at work is done, from how fast it has gone so far; null where nobody can tell yet.
@@ -102,27 +134,38 @@ export class LiveState {
     return Math.max(each * (step.total - step.done) - (now - step.atMs), 0);
   }
 
-  // ms until the run is done, from the estimates of its plan: {ms, atLeast} or null where there is no plan. Only runs
-  // that were started from a page have one here.
+  // When it was begun, or gone on with, for the last time; null before the first.
+  get startedMs() {
+    return this.resumedMs ?? this.begunMs;
+  }
+
+  // What the plan has for this market: that of a run over several has lines for the others too.
+  get #ownPlan() {
+    const { exchange, symbol, timeframe } = this.candles || {};
+    const own = [exchange, symbol, timeframe].filter(Boolean).join(" ");
+    return this.plan.filter(({ market }) => !market || market.startsWith(own));
+  }
+
+  // ms until the run is done, from the estimates of its plan: {ms, atLeast} or null where there is no plan: a run of one
+  // market has one here where it was started from a page.
   remaining(now) {
     if (!this.plan || this.state !== "running") return null;
     let ms = 0;
     let atLeast = false;
-    const at = this.current?.number === "8" ? STEPS.indexOf(this.step?.name) : -1;
-    for (const { number, name, seconds } of this.plan) {
-      const stage = this.stages.get(keyOf(number, name));
-      if (stage && !["waiting", "running"].includes(stage.state)) continue;
-      // Parts of stage 8 have lines of their own in the plan, and are steps of one stage in the trail.
-      const place = STEPS.findIndex((step) => step.startsWith(name));
-      if (number === "8" && place >= 0 && place < at) continue;
-      if (number === "8" && place >= 0 && place === at) ms += this.eta(now) ?? (seconds ?? 0) * 1000;
-      else if (stage?.state === "running") {
-        const step = this.eta(now);
-        const planned = typeof seconds === "number" ? Math.max(seconds * 1000 - (now - stage.begunMs), 0) : null;
-        if (step === null && planned === null) atLeast = true;
-        ms += Math.max(step ?? 0, planned ?? 0);
-      } else if (typeof seconds === "number") ms += seconds * 1000;
-      else atLeast = true;
+    for (const line of this.#ownPlan) {
+      const { number, name, seconds } = line;
+      const behind = this.#shareOf(line);
+      if (behind >= 1) continue;
+      const isAtWork = number === "8" ? this.outline.steps[this.#stepNumber]?.planned === name
+        : this.stages.get(keyOf(number, name))?.state === "running";
+      // How fast it really goes is known of what is being counted, and of that only.
+      const counted = isAtWork ? this.eta(now) : null;
+      const isWhole = number !== "8" || this.outline.steps.filter(({ planned }) => planned === name).length === 1;
+      if (counted !== null && isWhole) ms += counted;
+      else if (typeof seconds === "number") {
+        const since = isAtWork && number !== "8" ? now - this.current.begunMs : 0;
+        ms += Math.max(seconds * 1000 * (1 - behind) - since, counted ?? 0);
+      } else atLeast = true;
     }
     return { ms, atLeast };
   }
@@ -142,9 +185,8 @@ export class LiveState {
     this.endedMs = null;
     this.reason = "";
     this.step = null;
-    for (const [number, name] of AHEAD) {
-      const key = keyOf(number, name);
-      if (!this.stages.has(key)) this.stages.set(key, { number, name, state: "waiting" });
+    for (const [key, stage] of this.#ahead()) {
+      if (!this.stages.has(key)) this.stages.set(key, stage);
     }
   }
 
@@ -246,6 +288,9 @@ export class LiveState {
   choice(line) {
     if (line.part !== "optimization") return;
     this.offset = this.counts.trial;
+    // Whoever is told of every trial knows where the best is; who watches many markets is told what was chosen.
+    const value = line.objectives[this.objective] ?? Object.values(line.objectives)[0];
+    if (!this.counts.trial && typeof value === "number") this.best = { value, at: line.chosen, stage: line.stage };
   }
 
   exit(line) {

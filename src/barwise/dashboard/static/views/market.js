@@ -5,6 +5,7 @@ import { draw } from "../charts.js";
 import {
   count, counted, el, heading, number, percent, stateBadge, stylesheet, table, tone, verdictBadge,
 } from "../ui.js";
+import { filesOf, reportLink } from "./files.js";
 import { endTicks, facts, figure, line, listed, loaded, missing, pair, plain, section } from "./figures.js";
 import { apart, curvesOf } from "./market_curves.js";
 import { labelOf, sentence, whenSeen } from "./run_words.js";
@@ -32,6 +33,7 @@ function page(name, found, { signal, navigate }) {
     heading(
       "Markets", el("span", { class: "muted code" }, name), found.state && stateBadge(found.state),
       synthetic && el("span", { class: "synthetic" }, "SYNTHETIC"),
+      filesOf(name, { signal }),
     ),
     summary(found),
     found.summary?.length > 0 && el("section", { class: "card", "aria-label": "Summary" }, listed(found.summary.map(sentence))),
@@ -91,6 +93,7 @@ function overview(found, navigate) {
       { key: "views", label: "Look at", text: true, cell: (one) => el(
         "span", { class: "row" },
         el("a", { href: `${address(one)}/optimization` }, "search"), el("a", { href: `${address(one)}/validation` }, "verdict"),
+        reportLink(one.run, { text: "report" }),
       ) },
     ],
     rows: found.markets,

@@ -1,23 +1,20 @@
 // A new run: what to test, how hard to search, and everything else folded away; checked while it is filled in.
 
 import { get, post, runPath, stream } from "../api.js";
-import { button, card, counted, debounce, el, failure, heading, stylesheet, words } from "../ui.js";
+import { card, counted, debounce, el, failure, heading, stylesheet, words } from "../ui.js";
 import { Field } from "./form_fields.js";
+import { Markets } from "./new_markets.js";
+import { StrategyFields } from "./new_strategy.js";
 
 const START = "Start the run";
-const SAMPLE = "SAMPLE";
-const BUILT_IN = "EMA/RSI/ATR, built in";
-const TIMEFRAMES = [["1M", "1M, a minute"], ["5M", "5M"], ["15M", "15M"], ["30M", "30M"], ["1H", "1H"], ["2H", "2H"],
-  ["4H", "4H"], ["1D", "1D"], ["1W", "1W"]];
 const PROFILES = { FAST: "a first look", BALANCED: "the usual search", THOROUGH: "a long search" };
 // What the front of the form has is not among the folded settings again.
 const IN_FRONT = { market: ["exchange", "symbol", "timeframe", "start", "end", "quantity", "markets"],
-  strategy: ["class"], optimization: ["profile"] };
-// In the order of a run.
-const TITLES = { strategy: "Strategy parameters", execution: "Account and costs", optimization: "Search",
+  optimization: ["profile"] };
+// In the order of a run; the parameters of the strategy come before them.
+const TITLES = { execution: "Account and costs", optimization: "Search",
   walk_forward: "Walk-forward windows", validation: "Tests behind the verdict", market: "Data, further settings" };
 const CHECK_MS = 350;
-
 
 export async function show(root, params, { signal, navigate, title, announce }) {
   title("New run");
@@ -35,16 +32,13 @@ export async function show(root, params, { signal, navigate, title, announce }) 
 
   // -- Front: market, span, strategy, profile --
 
-  const markets = new Markets(form, params);
+  const { from, ...first } = params;
+  const markets = new Markets({ form, first, onChange: () => checkSoon() });
   const start = field("market", "start", { label: "First day", placeholder: "2025-01-01",
     hint: "open = everything that is stored" });
   const end = field("market", "end", { label: "End", placeholder: "2026-01-01",
     hint: "exclusive: bars open before it" });
-  const strategyClass = sections.strategy.properties.class.default;
-  const strategies = form.strategies?.length ? form.strategies : [strategyClass];
-  const strategy = field("strategy", "class", { label: "Strategy",
-    hint: "files with strategies in the home folder are listed too",
-    choices: strategies.map((name) => [name, name === strategyClass ? BUILT_IN : name]) });
+  const strategy = new StrategyFields({ form, fields, signal, onChange: () => checkSoon() });
   const profile = field("optimization", "profile", { label: "Search profile",
     choices: Object.entries(PROFILES).map(([value, text]) => [value, `${value}: ${text}`]),
     hint: "trials and width of the search" });
@@ -52,14 +46,14 @@ export async function show(root, params, { signal, navigate, title, announce }) 
   // -- The rest, folded --
 
   const known = Object.keys(TITLES).filter((section) => sections[section]);
-  const others = Object.keys(sections).filter((section) => !TITLES[section]);
-  const folds = [...known, ...others].map((section) => {
+  const others = Object.keys(sections).filter((section) => !TITLES[section] && section !== "strategy");
+  const folds = [strategy.parameters, ...[...known, ...others].map((section) => {
     const { properties } = sections[section];
     const keys = Object.keys(properties).filter((key) => !IN_FRONT[section]?.includes(key));
     return el("details", { class: "fold" },
       el("summary", null, TITLES[section] || words(section)),
       el("div", { class: "fields" }, keys.map((key) => field(section, key, { label: words(key) }).node)));
-  });
+  })];
 
   // -- Checking and starting --
 
@@ -70,7 +64,9 @@ export async function show(root, params, { signal, navigate, title, announce }) 
 
   function values() {
     const given = {};
-    for (const one of fields.values()) {
+    for (const one of [strategy, ...fields.values()]) {
+      // Until its file was read, the fields are those of the strategy before it.
+      if (one.section === "strategy" && one !== strategy && !strategy.isReady) continue;
       const value = one.value();
       if (value !== undefined) (given[one.section] ||= {})[one.key] = value;
     }
@@ -87,13 +83,13 @@ export async function show(root, params, { signal, navigate, title, announce }) 
     if (mine !== asked) return false;
     const errors = answer.errors || [];
     const left = [];
-    for (const one of fields.values()) one.fail(null);
-    markets.fail(null);
+    for (const one of [strategy, ...fields.values()]) one.fail(null);
+    markets.fail(errors.filter((error) => markets.takes(error)));
     for (const error of errors) {
-      const place = fields.get(`${error.section}.${error.key}`);
+      const place = `${error.section}.${error.key}` === "strategy.class" ? strategy
+        : fields.get(`${error.section}.${error.key}`);
       if (place) place.fail(error);
-      else if (error.section === "market" && markets.has(error.key)) markets.fail(error);
-      else left.push(error);
+      else if (!markets.takes(error)) left.push(error);
     }
     trouble.replaceChildren(...left.map((error) => el("p", { class: "trouble" },
       [error.message, error.hint].filter(Boolean).join(" "))));
@@ -128,8 +124,7 @@ export async function show(root, params, { signal, navigate, title, announce }) 
 
   // Go to the run as soon as its name is known: it is a hash over its data, which may have to be fetched first.
   async function follow(job) {
-    // Of several markets the list shows each, and how it is with it.
-    const go = (name) => navigate(markets.count > 1 ? "#/runs" : `#/run/${encodeURIComponent(name)}/live`);
+    const go = (name) => navigate(`#/${markets.count > 1 ? "market" : "run"}/${encodeURIComponent(name)}/live`);
     if (job.name) {
       go(job.name);
       return;
@@ -164,7 +159,7 @@ export async function show(root, params, { signal, navigate, title, announce }) 
     } },
   el("div", { class: "stack" },
     card("What to test", [markets.node, el("div", { class: "fields" }, start.node, end.node)]),
-    card("With which rules", el("div", { class: "fields" }, strategy.node, profile.node)),
+    card("With which rules", el("div", { class: "fields" }, profile.node, strategy.node)),
     card("Everything else", [el("p", { class: "muted" }, "Left as it is, this is what a first run needs."), folds])),
   el("div", { class: "stack summary" },
     card("What will run", [
@@ -175,106 +170,26 @@ export async function show(root, params, { signal, navigate, title, announce }) 
       resolved,
     ])));
 
-  root.replaceChildren(heading("New run"), formNode);
-  markets.onChange = checkSoon;
-  if (params.from) await copy(params.from, fields, markets, signal);
-  checkSoon();
-}
-
-// Fill the form with the settings of a run that is there.
-async function copy(name, fields, markets, signal) {
-  const { configuration = {} } = await get(runPath(name), {}, { signal });
-  for (const [section, keys] of Object.entries(configuration)) {
-    for (const [key, value] of Object.entries(keys)) fields.get(`${section}.${key}`)?.put(value);
-  }
-  markets.put(configuration.market || {});
-}
-
-// One market or several: a row each of venue, symbol, timeframe and quantity.
-class Markets {
-  constructor(form, params) {
-    this.venues = form.venues.filter((name) => name !== SAMPLE);
-    this.samples = el("datalist", { id: "samples" }, form.samples.map((name) => el("option", { value: name })));
-    this.rows = el("div", { class: "market-rows" });
-    this.trouble = el("p", { class: "trouble", id: "markets-trouble" });
-    this.onChange = () => {};
-    this.node = el("fieldset", { class: "markets", "aria-describedby": "markets-trouble" },
-      el("legend", null, "Market"), this.samples, this.rows, this.trouble,
-      button("Add a market", () => {
-        this.#add({}).querySelector("select").focus();
-        this.onChange();
-      }));
-    this.#add(params);
-  }
-
-  #add({ exchange, symbol, timeframe, quantity }) {
-    const at = this.rows.children.length + 1;
-    const label = (text, control) => el("label", null, el("span", null, text), control);
-    const venue = el("select", { name: "exchange" }, [SAMPLE, ...this.venues].map((name) => el("option", {
-      value: name, selected: name === exchange }, name === SAMPLE ? "SAMPLE, made up" : name)));
-    const row = el("div", { class: "market-row", role: "group", "aria-label": `Market ${at}` },
-      label("Venue", venue),
-      label("Symbol", el("input", { name: "symbol", autocomplete: "off", spellcheck: "false",
-        autocapitalize: "characters", value: symbol || "" })),
-      label("Timeframe", el("select", { name: "timeframe" }, TIMEFRAMES.map(([value, text]) => el("option", {
-        value, selected: value === (timeframe || "1H") }, text)))),
-      label("Quantity", el("input", { name: "quantity", inputmode: "decimal", autocomplete: "off", placeholder: "0.1",
-        value: quantity ?? "" })),
-      button("Remove", () => {
-        row.remove();
-        this.#settle();
-        this.onChange();
-      }, { class: "quiet remove", "aria-label": `Remove market ${at}` }));
-    venue.addEventListener("change", () => this.#settle());
-    this.rows.append(row);
-    this.#settle();
-    return row;
-  }
-
-  #settle() {
-    for (const row of this.rows.children) {
-      row.querySelector(".remove").hidden = this.rows.children.length === 1;
-      const symbol = row.querySelector("[name=symbol]");
-      const isSample = row.querySelector("[name=exchange]").value === SAMPLE;
-      if (isSample) symbol.setAttribute("list", "samples");
-      else symbol.removeAttribute("list");
-      symbol.placeholder = isSample ? "SAMPLE-BTC" : "BTCUSDT";
+  const origin = el("p", { class: "muted" });
+  root.replaceChildren(heading("New run"), origin, formNode);
+  if (from) {
+    try {
+      await copy(from);
+      origin.append("Filled with the settings of ", el("span", { class: "code" }, from), ".");
+    } catch (error) {
+      if (signal.aborted) throw error;
+      origin.replaceWith(failure(error));
     }
   }
+  checkSoon();
 
-  get count() {
-    return this.rows.children.length;
-  }
-
-  has(key) {
-    return ["exchange", "symbol", "timeframe", "quantity", "markets"].includes(key);
-  }
-
-  fail(error) {
-    for (const control of this.rows.querySelectorAll("[aria-invalid]")) control.removeAttribute("aria-invalid");
-    this.trouble.textContent = error ? [error.message, error.hint].filter(Boolean).join(" ") : "";
-    if (!error) return;
-    const wrong = error.key === "markets" ? this.rows.querySelectorAll("select")
-      : this.rows.querySelectorAll(`[name="${error.key}"]`);
-    for (const control of wrong) control.setAttribute("aria-invalid", "true");
-  }
-
-  // What of it is in the section `market`; the made-up market is what a run takes where none is named.
-  values() {
-    const all = [...this.rows.children].map((row) => {
-      const given = Object.fromEntries(["exchange", "symbol", "timeframe", "quantity"].map((name) => (
-        [name, row.querySelector(`[name=${name}]`).value.trim()])));
-      if (given.exchange === SAMPLE) delete given.exchange;
-      if (!given.symbol) delete given.symbol;
-      if (!given.quantity) delete given.quantity;
-      else if (Number.isFinite(Number(given.quantity))) given.quantity = Number(given.quantity);
-      return given;
-    });
-    return all.length === 1 ? all[0] : { markets: all };
-  }
-
-  put({ markets = [], exchange, symbol, timeframe, quantity }) {
-    this.rows.replaceChildren();
-    for (const one of markets.length ? markets : [{ exchange, symbol, timeframe, quantity }]) this.#add(one);
+  // Fill the form with the settings of a run that is there.
+  async function copy(name) {
+    const { values: found } = await get(runPath(name, "settings"), {}, { signal });
+    if (found.strategy?.class) await strategy.put(found.strategy.class);
+    for (const [section, keys] of Object.entries(found)) {
+      for (const [key, value] of Object.entries(keys)) fields.get(`${section}.${key}`)?.put(value);
+    }
+    markets.put(found.market || {});
   }
 }

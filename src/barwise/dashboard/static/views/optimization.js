@@ -6,6 +6,7 @@ import { runPath } from "../api.js";
 import {
   count, counted, duration, el, empty, heading, market, money, number, percent, price, tabs, when, words,
 } from "../ui.js";
+import { filesOf } from "./files.js";
 import { facts, figure, listed, loaded, missing, pair, section, setting, sheet, told } from "./figures.js";
 import {
   frontChart, historyChart, importanceChart, pairChart, parallelChart, plateauChart, rungChart, sliceChart,
@@ -26,7 +27,7 @@ export async function show(root, { name }, context) {
 }
 
 function page(name, found, { signal }) {
-  const head = heading("Optimization", market(found.market), el("span", { class: "muted code" }, name));
+  const head = heading("Optimization", market(found.market), el("span", { class: "muted code" }, name), filesOf(name, { signal }));
   if (!found.stages.length) {
     return [head, empty("No stage has ended yet", "Trials are shown live while the search goes on.")];
   }

@@ -1,6 +1,7 @@
 // The first screen of a run: the word, why, the figures side by side with their differences, and what to do next.
 
 import { button, count, day, el, money, verdictBadge, words } from "../ui.js";
+import { filesOf } from "./files.js";
 import { coloured, figure, labelOf, NOTHING, scrolling, sentence } from "./run_words.js";
 
 const COLUMNS = ["baseline", "optimized", "out_of_sample", "buy_and_hold"];
@@ -23,7 +24,7 @@ const NEITHER = new Set(["trades", "trades_per_30_days", "volatility", "exposure
 
 // Verdict, reasons and what to do, beside the figures.
 export function headline(findings, name) {
-  return el("div", { class: "run-headline" }, verdictCard(findings, name), figuresCard(findings));
+  return el("div", { class: "run-headline" }, verdictCard(findings, name), figuresCard(findings, name));
 }
 
 function verdictCard(findings, name) {
@@ -70,7 +71,7 @@ function steps(findings, name, wouldChange) {
   return found;
 }
 
-function figuresCard(findings) {
+function figuresCard(findings, name) {
   const comparison = findings.comparison;
   if (!comparison) return null;
   const parts = COLUMNS.filter((part) => comparison[part]);
@@ -111,7 +112,7 @@ function figuresCard(findings) {
       "Figures of all parts",
       el("table", {}, head, el("tbody", {}, first.map(row), bandRow(findings, parts, pairs.length)), more),
     ),
-    el("div", { class: "run-foot" }, all, spans(comparison, parts)),
+    el("div", { class: "run-foot" }, all, filesOf(name), spans(comparison, parts)),
   );
 }
 

@@ -3,17 +3,24 @@
 import { get, runPath } from "../api.js";
 import { draw } from "../charts.js";
 import { el, empty, failure, money, number, percent, price, spinner, words } from "../ui.js";
+import {
+  costsFinding, distributionFinding, excursionsFinding, exitsFinding, hoursFinding, monthsFinding, tiersFinding,
+} from "./run_findings.js";
 import { hourlyHeat, monthlyHeat } from "./run_heat.js";
 import { NOTHING, result, scrolling } from "./run_words.js";
 
 const UNITS = { R: "R", quote: "quote currency" };
-const MARKS = "One mark a trade, pointing up for a long; click one for its story.";
+const MARKS = "One mark a trade, up for a long, hollow where it lost; click one for its story.";
+const SHORTFALL =
+  "Shortfall: what the fills cost against the price at the signal; positive is a cost. Drift: how the price went on after the fill, in favour of the position. 1 bp is 0.01 %.";
+const narrow = window.matchMedia("(max-width: 700px)");
 
 // Draws the statistics of a part in the node. `pick(trade)` is called when a trade in the scatter is clicked.
 export function statistics(node, run, signal, pick) {
   const plots = {}; // charts stay where they are and get other data
   let drawing = Promise.resolve();
   let running = null;
+  let last = null;
 
   async function show(part) {
     running?.abort();
@@ -36,19 +43,22 @@ export function statistics(node, run, signal, pick) {
   }
 
   async function lay(found) {
+    last = found;
     const none = !(found.distribution?.counts ?? []).length;
-    const plot = (key, label) => {
-      plots[key] ??= el("div", { class: "plot run-small", role: "img", "aria-label": label });
+    const plot = (key) => {
+      plots[key] ??= el("div", { class: "plot run-small" });
       return plots[key];
     };
+    const small = narrow.matches;
+    const said = (finding) => (none ? "no trade" : finding(found));
     node.replaceChildren(
-      card("months", "Months", null, monthlyHeat(found.monthly, found.yearly), true),
-      card("hours", "Hours", "Net result of the trades entered in that hour.", hourlyHeat(found.hourly), true),
-      card("distribution", "Distribution of results", null, none ? noTrades() : plot("distribution", "How often which net result came out")),
-      card("excursions", "How far ahead and behind", none ? null : MARKS, none ? noTrades() : plot("excursions", "Most a trade was ahead against most it was behind")),
-      card("costs", "Costs", "From the result before costs to what was kept.", none ? noTrades() : plot("costs", "From the result before costs down to the net result")),
-      card("exits", "Exits", null, none ? noTrades() : [exitsTable(found.exits), sidesTable(found.sides)]),
-      card("tiers", "Fills by tier", "Shortfall: what the fills cost against the price at the signal; positive is a cost. Drift: how the price went on after the fill, in favour of the position.", tiersTable(found.tiers), true),
+      card("months", "Months", monthsFinding(found), "Percent of the equity at the start of each month.", monthlyHeat(found.monthly, found.yearly, small), true),
+      card("hours", "Hours", hoursFinding(found), "Net result, quote currency, of the trades entered in that hour, UTC.", hourlyHeat(found.hourly, small), true),
+      card("distribution", "Results", said(distributionFinding), null, none ? noTrades() : plot("distribution")),
+      card("excursions", "Ahead and behind", said(excursionsFinding), none ? null : MARKS, none ? noTrades() : plot("excursions")),
+      card("costs", "Costs", said(costsFinding), "From the result before costs to what was kept, quote currency.", none ? noTrades() : plot("costs")),
+      card("exits", "Exits", said(exitsFinding), null, none ? noTrades() : [exitsTable(found.exits), sidesTable(found.sides)]),
+      card("tiers", "Fills by tier", tiersFinding(found), SHORTFALL, tiersTable(found.tiers, small), true),
     );
     if (none) return;
     drawing = drawing.then(() => charts(found)).catch((problem) => node.prepend(failure(problem)));
@@ -58,9 +68,11 @@ export function statistics(node, run, signal, pick) {
   async function charts(found) {
     if (signal.aborted || !plots.costs.isConnected) return;
     await Promise.all([
-      draw(plots.distribution, ...distribution(found.distribution), { signal }),
-      draw(plots.excursions, ...excursions(found.excursions, found.distribution.unit), { signal, onClick: clicked }),
-      draw(plots.costs, ...waterfall(found.costs), { signal, modebar: false }),
+      draw(plots.distribution, ...distribution(found.distribution), { signal, label: `Results: ${distributionFinding(found)}.` }),
+      draw(plots.excursions, ...excursions(found.excursions, found.distribution.unit), {
+        signal, label: `Ahead and behind: ${excursionsFinding(found)}.`, onClick: clicked,
+      }),
+      draw(plots.costs, ...waterfall(found.costs), { signal, label: `Costs: ${costsFinding(found)}.`, modebar: false }),
     ]);
   }
 
@@ -70,13 +82,14 @@ export function statistics(node, run, signal, pick) {
   }
 
   signal.addEventListener("abort", () => running?.abort());
+  narrow.addEventListener("change", () => last && lay(last), { signal });
   return { show };
 }
 
-function card(id, title, note, content, isWide = false) {
+function card(id, topic, finding, note, content, isWide = false) {
   return el(
-    "section", { class: `card${isWide ? " full" : ""}`, id: `statistics-${id}`, "aria-label": title },
-    el("h3", {}, title), note && el("p", { class: "muted" }, note), content,
+    "section", { class: `card${isWide ? " full" : ""}`, id: `statistics-${id}`, "aria-labelledby": `statistics-${id}-title` },
+    el("h3", { id: `statistics-${id}-title` }, el("span", { class: "run-topic" }, `${topic}: `), finding), note && el("p", { class: "muted" }, note), content,
   );
 }
 
@@ -111,7 +124,7 @@ function excursions(found, unit) {
       type: "scatter", mode: "markers", name, x: chosen.map((one) => -one.mae / scale(one)), y: chosen.map((one) => one.mfe / scale(one)),
       customdata: chosen.map((one) => [one.trade_id, one.net]),
       hovertemplate: "trade %{customdata[0]}<br>behind %{x:,.2f}, ahead %{y:,.2f}<br>net %{customdata[1]:+,.2f}<extra></extra>",
-      marker: { color, size: 8, opacity: 0.75, symbol: chosen.map((one) => (one.side === "short" ? "triangle-down" : "triangle-up")) },
+      marker: { color, size: 8, opacity: 0.75, symbol: chosen.map((one) => `triangle-${one.side === "short" ? "down" : "up"}${wins ? "" : "-open"}`) },
     };
   };
   const layout = {
@@ -165,28 +178,30 @@ function groupRow(name, group) {
   );
 }
 
-function tiersTable(tiers) {
-  if (!tiers?.length) return empty("No fills to show", "This part made no trade.");
+function tiersTable(tiers, isNarrow) {
+  if (!tiers?.length) return empty("No fills to show", "This part has no fills on record by tier.");
   const bp = (value) => (value === null || value === undefined ? NOTHING : `${number(value, 1, { signed: true })} bp`);
   const share = (value) => (value === null || value === undefined ? NOTHING : percent(value));
-  const rows = tiers.map((one) =>
-    el(
-      "tr", {},
-      el("th", { scope: "row" }, el("span", { class: `swatch tier-${one.tier}`, "aria-hidden": "true" }), `${one.tier}, ${one.name}`),
-      el("td", {}, number(one.programs, 0)),
-      el("td", {}, number(one.fills, 0)),
-      el("td", {}, share(one.fill_rate)),
-      el("td", {}, price(Number(one.quantity.toPrecision(8)))),
-      el("td", {}, share(one.quantity_share)),
-      el("td", {}, one.mean_bars_to_fill === null ? NOTHING : number(one.mean_bars_to_fill, 1)),
-      el("td", {}, bp(one.shortfall_bp)),
-      el("td", {}, share(one.maker_share)),
-      el("td", {}, money(one.fees)),
-      el("td", {}, bp(one.drift_1_bp)),
-      el("td", {}, bp(one.drift_5_bp)),
-      el("td", {}, bp(one.drift_20_bp)),
-    ),
-  );
-  const columns = ["tier", "programs", "fills", "fill rate", "quantity", "share", "bars to fill", "shortfall", "maker", "fees", "drift 1 bar", "5 bars", "20 bars"];
-  return grid("Entry fills by tier", columns, rows);
+  const columns = [
+    ["programs", (one) => number(one.programs, 0)],
+    ["fills", (one) => number(one.fills, 0)],
+    ["fill rate", (one) => share(one.fill_rate)],
+    ["quantity", (one) => price(Number(one.quantity.toPrecision(8)))],
+    ["share", (one) => share(one.quantity_share)],
+    ["bars to fill", (one) => (one.mean_bars_to_fill === null ? NOTHING : number(one.mean_bars_to_fill, 1))],
+    ["shortfall", (one) => bp(one.shortfall_bp)],
+    ["maker", (one) => share(one.maker_share)],
+    ["fees", (one) => money(one.fees)],
+    ["drift 1 bar", (one) => bp(one.drift_1_bp)],
+    ["5 bars", (one) => bp(one.drift_5_bp)],
+    ["20 bars", (one) => bp(one.drift_20_bp)],
+  ];
+  const caption = "Entry fills by tier";
+  const swatch = (one) => el("span", { class: `swatch tier-${one.tier}`, "aria-hidden": "true" });
+  const line = (name, cells) => el("tr", {}, el("th", { scope: "row" }, name), ...cells.map((cell) => el("td", {}, cell)));
+  if (isNarrow) {
+    const head = tiers.map((one) => el("span", { title: one.name }, swatch(one), String(one.tier)));
+    return grid(caption, ["tier", ...head], columns.map(([name, cell]) => line(name, tiers.map(cell))));
+  }
+  return grid(caption, ["tier", ...columns.map(([name]) => name)], tiers.map((one) => line([swatch(one), `${one.tier}, ${one.name}`], columns.map(([, cell]) => cell(one)))));
 }

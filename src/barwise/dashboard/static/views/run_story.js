@@ -3,30 +3,31 @@
 
 import { get, runPath } from "../api.js";
 import { button, el, empty, failure, money, number, price, spinner, when, words } from "../ui.js";
-import { coloured, labelOf, nameOf, NOTHING, result, scrolling, side } from "./run_words.js";
+import { coloured, labelOf, nameOf, NOTHING, result, sameTrade, scrolling, side } from "./run_words.js";
 
 const NAME_WIDTH = 12; // columns of a section's name in the lines
 const HEAD_LINES = 1;
+const ROWS = 5_000; // of one request
 
-// Tells the trade in the node. Returns {trade_id, piece, side, entry_time, exit_time, net_pnl}; null where it could not be
+// Tells the trade in the node; act = {close(), step(by): to the trade after or before}. Returns {trade_id, piece, side, entry_time, exit_time, net_pnl}; null where it could not be
 // had, or another was asked for.
-export async function tellStory(node, run, trade, signal, close) {
+export async function tellStory(node, run, trade, signal, act) {
   const title = nameOf(trade);
   node.hidden = false;
   node.dataset.trade = String(trade.trade_id);
-  if (run.part === "out_of_sample") return tellRow(node, trade, close);
-  node.replaceChildren(header(title, close), spinner());
+  if (run.part === "out_of_sample") return tellRow(node, run, trade, signal, act);
+  node.replaceChildren(header(title, act), spinner());
   let answer;
   try {
     answer = await get(runPath(run.name, "trades", run.part, trade.trade_id, "story"), {}, { signal });
   } catch (problem) {
-    if (!signal.aborted) node.replaceChildren(header(title, close), failure(problem));
+    if (!signal.aborted) node.replaceChildren(header(title, act), failure(problem));
     return null;
   }
   if (signal.aborted) return null;
   const { story, lines } = answer;
   node.replaceChildren(
-    header(title, close),
+    header(title, act),
     el(
       "p", { class: "story-head" },
       side(story.trade.side), ` ${price(story.trade.quantity)} · ${labelOf(run.part)} · ${words(story.exit.reason)}`,
@@ -44,13 +45,26 @@ export async function tellStory(node, run, trade, signal, close) {
 }
 
 // A trade of the walk-forward: its pieces are not on record as backtests, so its row is all that there is.
-function tellRow(node, trade, close) {
-  if (trade.net_pnl === undefined) {
-    node.replaceChildren(header(nameOf(trade), close), empty("Which piece?", "Trades of the walk-forward are numbered anew in each window: click one in the table."));
+async function tellRow(node, run, asked, signal, act) {
+  const title = nameOf(asked);
+  let trade = asked;
+  if (asked.net_pnl === undefined) {
+    node.replaceChildren(header(title, act), spinner());
+    try {
+      trade = await rowOf(run, asked, signal);
+    } catch (problem) {
+      if (!signal.aborted) node.replaceChildren(header(title, act), failure(problem));
+      return null;
+    }
+    if (signal.aborted) return null;
+  }
+  if (!trade) {
+    const text = asked.piece ? `The walk-forward has no ${title}.` : "Trades of the walk-forward are numbered anew in each window: click one in the table.";
+    node.replaceChildren(header(title, act), empty(asked.piece ? "No such trade" : "Which piece?", text));
     return null;
   }
   node.replaceChildren(
-    header(nameOf(trade), close),
+    header(nameOf(trade), act),
     el("p", { class: "story-head" }, side(trade.side), ` ${price(trade.quantity)} · window ${trade.piece} · ${words(trade.exit_reason)}`),
     amounts({ ...trade, risk: trade.initial_risk * trade.quantity }),
     el("p", {}, `In at ${when(trade.entry_time)}, out at ${when(trade.exit_time)} UTC; filled in tier ${trade.tiers}.`),
@@ -59,10 +73,21 @@ function tellRow(node, trade, close) {
   return trade;
 }
 
-function header(title, close) {
+async function rowOf(run, wanted, signal) {
+  if (!wanted.piece) return null;
+  for (let offset = 0; ; offset += ROWS) {
+    const { trades, total } = await get(runPath(run.name, "trades"), { part: run.part, offset, limit: ROWS }, { signal });
+    const found = trades.find((trade) => sameTrade(trade, wanted));
+    if (found || offset + ROWS >= total) return found ?? null;
+  }
+}
+
+function header(title, { close, step }) {
   return el(
     "div", { class: "story-bar" }, el("h3", { tabindex: -1, id: "story-title" }, title),
-    button("×", close, { class: "quiet", "aria-label": "Close the story of the trade" }),
+    button("‹", () => step(-1), { class: "quiet", "aria-label": "The trade before, key k", title: "the trade before (k)" }),
+    button("›", () => step(1), { class: "quiet", "aria-label": "The next trade, key j", title: "the next trade (j)" }),
+    button("×", close, { class: "quiet", "aria-label": "Close the story of the trade", title: "close (Escape)" }),
   );
 }
 

@@ -1,10 +1,11 @@
 // The trades of a run: filtered and sorted by the server, drawn only where they are looked at, walked through by keys.
 
 import { get, runPath, url } from "../api.js";
-import { button, counted, debounce, el, empty, failure, money, number, price, when, words } from "../ui.js";
-import { coloured, EXITS, NOTHING, result, sameTrade, side, TIERS } from "./run_words.js";
+import { button, columnPrice, counted, debounce, el, empty, failure, money, number, price, when, words } from "../ui.js";
+import { coloured, EXITS, NOTHING, numberOf, result, sameTrade, side, TIERS } from "./run_words.js";
 
 const ROW = 30; // px, as in run.css
+const HEIGHT = 480; // px at most, as there
 const PAGE = 200; // rows of one request
 const SPARE = 10; // rows drawn beyond the edges
 const YEAR_LENGTH = 4;
@@ -12,13 +13,13 @@ const YEAR_LENGTH = 4;
 const RISING = new Set(["trade_id", "side", "entry_time", "exit_time", "exit_reason"]);
 
 const COLUMNS = [
-  { key: "trade_id", label: "#", cell: (trade) => (trade.piece ? `${trade.piece}.${trade.trade_id}` : String(trade.trade_id)) },
+  { key: "trade_id", label: "#", cell: numberOf },
   { key: "side", label: "side", text: true, cell: (trade) => side(trade.side) },
   { key: "entry_time", label: "entry, UTC", cell: (trade) => when(trade.entry_time) },
   { key: "exit_time", label: "exit, UTC", wide: true, cell: (trade) => when(trade.exit_time) },
   { key: "quantity", label: "quantity", wide: true, cell: (trade) => price(trade.quantity) },
-  { key: "entry_price", label: "entry", wide: true, cell: (trade) => price(trade.entry_price) },
-  { key: "exit_price", label: "exit", wide: true, cell: (trade) => price(trade.exit_price) },
+  { key: "entry_price", label: "entry", wide: true, cell: (trade) => columnPrice(trade.entry_price) },
+  { key: "exit_price", label: "exit", wide: true, cell: (trade) => columnPrice(trade.exit_price) },
   { key: "tiers", label: "tier", wide: true, cell: (trade) => trade.tiers || NOTHING },
   { key: "bars_held", label: "bars", wide: true, cell: (trade) => number(trade.bars_held, 0) },
   { key: "exit_reason", label: "exit reason", text: true, wide: true, cell: (trade) => words(trade.exit_reason) },
@@ -74,7 +75,8 @@ function spanOf([token, year, month, day]) {
   return { start, end };
 }
 
-// Makes the table in the node. `open(trade)` is called when a trade is clicked, or Enter pressed on it.
+// Makes the table in the node. `open(trade, isStep)` is called when a trade is clicked, Enter
+// pressed on it, or stepped to.
 export function tradeTable(node, run, signal, open) {
   let filters = {};
   let sort = { key: "entry_time", order: "asc" };
@@ -205,14 +207,15 @@ export function tradeTable(node, run, signal, open) {
   function drawRows() {
     if (!total) return;
     const first = Math.max(Math.floor(scroller.scrollTop / ROW) - SPARE, 0);
-    const last = Math.min(Math.ceil((scroller.scrollTop + scroller.clientHeight) / ROW) + SPARE, total);
+    const last = Math.min(Math.ceil((scroller.scrollTop + HEIGHT) / ROW) + SPARE, total);
     const rows = [spacer(first)];
     for (let i = first; i < last; i += 1) rows.push(rowAt(i));
     rows.push(spacer(total - last));
     const hadFocus = body.contains(window.document.activeElement);
     body.replaceChildren(...rows);
     table.setAttribute("aria-rowcount", String(total + 1));
-    if (hadFocus) body.querySelector(`[data-index="${active}"]`)?.focus({ preventScroll: true });
+    // A row that has left the picture hands the focus to the list, where the keys go on.
+    if (hadFocus) (body.querySelector(`[data-index="${active}"]`) ?? scroller).focus({ preventScroll: true });
   }
 
   function spacer(count) {
@@ -226,7 +229,7 @@ export function tradeTable(node, run, signal, open) {
     const held = pages.get(page);
     if (!Array.isArray(held)) {
       if (held === undefined) fetchPage(page).then(drawSoon, () => undefined);
-      return el("tr", { "data-index": String(i) }, el("td", { colspan: String(COLUMNS.length), class: "muted text" }, "loading"));
+      return el("tr", { "data-index": String(i), tabindex: "-1" }, el("td", { colspan: String(COLUMNS.length), class: "muted text" }, "loading"));
     }
     const trade = held[i % PAGE];
     if (!trade) return spacer(1);
@@ -250,14 +253,28 @@ export function tradeTable(node, run, signal, open) {
     });
   }
 
+  // Its place among the rows that were fetched; where all trades are in their own order its number is its place.
+  function placeOf(trade) {
+    for (const [page, rows] of pages) {
+      const at = Array.isArray(rows) ? rows.findIndex((row) => sameTrade(row, trade)) : -1;
+      if (at >= 0) return page * PAGE + at;
+    }
+    const isPlain = !trade.piece && Object.keys(filters).length === 0 && sort.key === "entry_time" && sort.order === "asc";
+    return isPlain && trade.trade_id < total ? trade.trade_id : null;
+  }
+
   function move(to) {
     active = Math.min(Math.max(to, 0), total - 1);
+    toSight();
+    drawRows();
+    body.querySelector(`[data-index="${active}"]`)?.focus({ preventScroll: true });
+  }
+
+  function toSight() {
     const top = active * ROW;
     const visible = scroller.clientHeight - 2 * ROW;
     if (top < scroller.scrollTop) scroller.scrollTop = top;
     else if (top > scroller.scrollTop + visible) scroller.scrollTop = top - visible;
-    drawRows();
-    body.querySelector(`[data-index="${active}"]`)?.focus({ preventScroll: true });
   }
 
   scroller.addEventListener("scroll", drawSoon, { passive: true });
@@ -271,15 +288,15 @@ export function tradeTable(node, run, signal, open) {
     const visible = Math.max(Math.floor(scroller.clientHeight / ROW) - 2, 1);
     const onRow = body.contains(event.target);
     const to = {
-      ArrowDown: onRow ? active + 1 : active, ArrowUp: active - 1, PageDown: active + visible, PageUp: active - visible, Home: 0, End: total - 1,
+      ArrowDown: onRow || chosen ? active + 1 : active, ArrowUp: active - 1, PageDown: active + visible, PageUp: active - visible, Home: 0, End: total - 1,
     }[event.key];
     if (to !== undefined && total && !event.target.closest("button")) {
       event.preventDefault();
       event.stopPropagation();
       move(to);
-    } else if (event.key === "Enter" && onRow) {
-      const row = event.target.closest("tr[data-trade]");
-      if (row) open(tradeOf.get(row));
+    } else if (event.key === "Enter" && !event.target.closest("button")) {
+      const row = onRow ? event.target.closest("tr[data-trade]") : body.querySelector(`[data-index="${active}"]`);
+      if (row && tradeOf.has(row)) open(tradeOf.get(row));
     }
   });
 
@@ -289,10 +306,26 @@ export function tradeTable(node, run, signal, open) {
       chosen = null;
       return refresh();
     },
-    // Marks the trade that is told; null for none.
-    mark(trade) {
+    // Marks the trade that is told; null for none. `takesFocus`: the row that was open has it again.
+    mark(trade, takesFocus = false) {
+      if (trade) active = placeOf(trade) ?? active;
       chosen = trade;
       drawRows();
+      if (takesFocus && total) move(active);
+    },
+    // Opens the trade after or before the one that is told, in the order of the table.
+    async step(by) {
+      if (!total) return;
+      const to = chosen === null ? active : Math.min(Math.max(active + by, 0), total - 1);
+      try {
+        const rows = await fetchPage(Math.floor(to / PAGE));
+        if (signal.aborted || !rows[to % PAGE]) return;
+        active = to;
+        toSight();
+        open(rows[to % PAGE], true);
+      } catch (problem) {
+        if (problem.name !== "AbortError") count.textContent = problem.message;
+      }
     },
   };
 }

@@ -16,13 +16,26 @@ export const EXITS = [
   "end_of_data", "ruined",
 ];
 
+const LENGTHS = { M: 60_000, H: 3_600_000, D: 86_400_000, W: 604_800_000 };
+
+// Of a bar in ms: `15M` is 15 minutes.
+export function lengthOf(timeframe) {
+  const [, count, unit] = /^(\d+)([MHDW])$/.exec(timeframe) ?? [null, 1, "D"];
+  return Number(count) * LENGTHS[unit];
+}
+
 // Trades of a walk-forward are numbered anew in each of its pieces.
 export function sameTrade(one, other) {
   return one !== null && other !== null && one.trade_id === other.trade_id && (one.piece ?? null) === (other.piece ?? null);
 }
 
+// Its number, as the address of the page has it: 12, or 3.12 in the third piece of a walk-forward.
+export function numberOf(trade) {
+  return trade.piece ? `${trade.piece}.${trade.trade_id}` : String(trade.trade_id);
+}
+
 export function nameOf(trade) {
-  return trade.piece ? `Trade ${trade.piece}.${trade.trade_id}` : `Trade ${trade.trade_id}`;
+  return `Trade ${numberOf(trade)}`;
 }
 
 export function labelOf(part) {

@@ -2,16 +2,34 @@
 
 import { get, runPath, stream } from "../api.js";
 import {
-  ago, button, count, debounce, el, empty, failure, heading, market, number, signed, percent, spark, stateBadge,
+  ago, button, count, counted, debounce, el, empty, failure, heading, market, number, signed, percent, spark, stateBadge,
   stylesheet, table, verdictBadge, when,
 } from "../ui.js";
+import { labelOf } from "./run_words.js";
 
 const SPARKS = 24;
 const SPARK_POINTS = 60;
-const PARTS = ["baseline", "optimized", "out_of_sample"];
+const [LEADING, TRAILING] = [4, 2]; // columns before and behind the figures
+// What each column belongs to, in the order of the table; what was chosen on the very bars it is measured on is pale.
+const GROUPS = [
+  { part: "out_of_sample", label: "out-of-sample", title: "On bars that the search had not seen: what to go by",
+    figures: ["sharpe_ratio", "total_return", "max_drawdown", "trades"] },
+  { part: "optimized", label: "in-sample", title: "On the bars it was chosen on: too good by nature",
+    figures: ["sharpe_ratio", "total_return"] },
+  { part: "baseline", label: "baseline", title: "The strategy before any search, on all bars",
+    figures: ["sharpe_ratio", "total_return"] },
+];
+const FIGURES = {
+  sharpe_ratio: ["Sharpe", "Annual Sharpe ratio", (value) => signed(value, number)],
+  total_return: ["Return", "Of the capital", (value) => signed(value, percent, null)],
+  max_drawdown: ["Drawdown", "Largest", (value) => percent(value)],
+  trades: ["Trades", "How many", (value) => count(value)],
+};
+// Whose curve stands in the list, the first that there is.
+const CURVES = ["out_of_sample", "baseline", "optimized"];
 
 const address = (run, view = "") => (
-  run.kind === "multi" && !view ? `#/market/${encodeURIComponent(run.name)}`
+  run.kind === "multi" && run.state === "done" && !view ? `#/market/${encodeURIComponent(run.name)}`
     : `#/run/${encodeURIComponent(run.name)}${view}`
 );
 const opens = (run) => (run.state === "running" ? address(run, "/live") : address(run));
@@ -20,8 +38,8 @@ const metric = (run, part, name) => run.metrics?.[part]?.[name] ?? null;
 // What the filter looks at: every word typed must be somewhere in it.
 function textOf(run) {
   const { exchange, symbol, timeframe, synthetic } = run.market || {};
-  return [run.name, run.kind, exchange, symbol, timeframe, synthetic && "synthetic", run.state, run.verdict]
-    .filter(Boolean).join(" ").toLowerCase();
+  return [run.name, run.kind, exchange, symbol, timeframe, synthetic && "synthetic", run.state, run.verdict,
+    ...run.labels, ...Object.keys(run.verdicts)].filter(Boolean).join(" ").toLowerCase();
 }
 
 function firstRun() {
@@ -33,19 +51,40 @@ function firstRun() {
   );
 }
 
-// The equity curve of what a run ended with, once it is known; lists are long, so only of the newest runs.
+// Out-of-sample where it was walked forward, and never what a search chose where there is anything else. Lists are long,
+// so only the newest runs have one.
 async function drawSparks(runs, cells, signal) {
   for (const run of runs.filter(({ state, kind }) => state === "done" && kind !== "multi").slice(0, SPARKS)) {
-    const part = run.metrics?.optimized ? "optimized" : "baseline";
+    const part = CURVES.find((one) => run.metrics[one]);
+    if (!part) continue;
     try {
       const { series } = await get(`${runPath(run.name, "equity")}`, { parts: part, points: SPARK_POINTS }, { signal });
       const cell = cells.get(run.name);
-      if (series[0] && cell) cell.replaceChildren(spark(series[0].equity, `equity of ${run.name}, ${part}`));
+      if (series[0] && cell) cell.replaceChildren(spark(series[0].equity, `equity of ${run.name}, ${labelOf(part)}`), el("small", { class: "muted" }, labelOf(part)));
     } catch (error) {
       if (signal.aborted) return;
       cells.get(run.name)?.replaceChildren("");
     }
   }
+}
+
+const nothing = () => el("span", { class: "muted" }, "n/a");
+const marketOf = (run) => (run.kind === "multi" ? { ...run.market, symbol: counted(run.markets, "market") }
+  : run.market ?? { symbol: "market not known yet" });
+
+// The word; over several markets how often each was reached.
+function verdictOf(run) {
+  const words = Object.entries(run.verdicts);
+  if (!words.length) return verdictBadge(run.verdict);
+  return el("span", { class: "verdicts" },
+    words.map(([word, many]) => el("span", null, `${count(many)} × `, verdictBadge(word))));
+}
+
+// The row above the heads: which figures belong together.
+function groupHeads() {
+  return el("tr", { class: "groups" }, el("td", { colspan: LEADING }),
+    GROUPS.map(({ part, label, title, figures }) => el("th", { scope: "colgroup", colspan: figures.length, class: part, title }, label)),
+    el("td", { colspan: TRAILING }));
 }
 
 export async function show(root, params, { signal, navigate, title, announce, keys }) {
@@ -95,36 +134,24 @@ export async function show(root, params, { signal, navigate, title, announce, ke
     return sparks.get(run.name);
   }
 
-  const sharpe = (part, label, about) => ({
-    key: `sharpe_${part}`, label, title: about, sort: true,
-    value: (run) => metric(run, part, "sharpe_ratio"),
-    cell: (run) => (metric(run, part, "sharpe_ratio") === null ? el("span", { class: "muted" }, "n/a")
-      : signed(metric(run, part, "sharpe_ratio"), number)),
-  });
-  const last = (run) => PARTS.findLast((part) => run.metrics?.[part] && part !== "out_of_sample");
+  const figure = ({ part, label: group }, name) => {
+    const [label, about, shown] = FIGURES[name];
+    const value = (run) => metric(run, part, name);
+    return { key: `${part}_${name}`, label, title: `${about}, ${group}`, sort: true, value,
+      cell: (run) => el("span", { class: `figure ${part}` }, value(run) === null ? nothing() : shown(value(run))) };
+  };
   const list = table({
     caption: "Runs, newest first",
     columns: [
       { key: "chosen", label: "", cell: selector, text: true },
       { key: "market", label: "Market", heading: true, text: true, sort: true,
         value: (run) => `${run.market?.symbol || ""} ${run.market?.timeframe || ""}`,
-        cell: (run) => [el("a", { class: "plain", href: opens(run) }, market(run.market || { symbol: `${run.markets ?? "several"} markets` })),
+        cell: (run) => [el("a", { class: "plain", href: opens(run) }, market(marketOf(run))),
           el("span", { class: "name muted" }, run.name)] },
       { key: "state", label: "State", text: true, sort: true, cell: (run) => stateBadge(run.state) },
-      { key: "verdict", label: "Verdict", text: true, sort: true, cell: (run) => verdictBadge(run.verdict) },
-      sharpe("baseline", "Sharpe baseline", "Annual Sharpe ratio of the baseline"),
-      sharpe("optimized", "Sharpe optimized",
-        "Annual Sharpe ratio of what the search chose, in the data it was chosen on"),
-      sharpe("out_of_sample", "Sharpe out of sample", "Annual Sharpe ratio of the stitched out-of-sample windows"),
-      { key: "total_return", label: "Return", sort: true, title: "Of what the run ended with",
-        value: (run) => metric(run, last(run), "total_return"),
-        cell: (run) => (metric(run, last(run), "total_return") === null ? el("span", { class: "muted" }, "n/a")
-          : signed(metric(run, last(run), "total_return"), percent, null)) },
-      { key: "max_drawdown", label: "Drawdown", sort: true, title: "Largest, of what the run ended with",
-        value: (run) => metric(run, last(run), "max_drawdown"),
-        cell: (run) => percent(metric(run, last(run), "max_drawdown")) },
-      { key: "trades", label: "Trades", sort: true, value: (run) => metric(run, last(run), "trades"),
-        cell: (run) => count(metric(run, last(run), "trades")) },
+      { key: "verdict", label: "Verdict", text: true, sort: true, value: (run) => run.verdict ?? Object.keys(run.verdicts)[0],
+        cell: verdictOf },
+      ...GROUPS.flatMap((group) => group.figures.map((name) => figure(group, name))),
       { key: "curve", label: "Equity", text: true, cell: sparkCell },
       { key: "begun_ms", label: "Begun", sort: true,
         cell: (run) => el("time", { title: `${when(run.begun_ms, { seconds: true })} UTC` }, ago(run.begun_ms)) },
@@ -135,6 +162,7 @@ export async function show(root, params, { signal, navigate, title, announce, ke
     cards: true,
     emptyText: "No run matches the filter.",
   });
+  list.querySelector("thead").prepend(groupHeads());
   list.addEventListener("keydown", (event) => {
     if (event.key !== " " || event.target.tagName !== "TR") return;
     event.preventDefault();

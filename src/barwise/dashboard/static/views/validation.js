@@ -3,6 +3,7 @@
 
 import { runPath } from "../api.js";
 import { counted, el, heading, market, money, number, percent, price, stylesheet, verdictBadge, words } from "../ui.js";
+import { filesOf } from "./files.js";
 import { facts, figure, listed, loaded, missing, pair, result, section, sheet } from "./figures.js";
 import { sentence } from "./run_words.js";
 import {
@@ -38,7 +39,7 @@ function page(name, found, context) {
   const { signal } = context;
   const walked = found.walk_forward;
   return [
-    heading("Validation", market(found.market), el("span", { class: "muted code" }, name)),
+    heading("Validation", market(found.market), el("span", { class: "muted code" }, name), filesOf(name, { signal })),
     verdict(found),
     section("Tests", ...tests(found.tests)),
     section(
