@@ -73,7 +73,7 @@ class TestSteps:
         )  # fmt: skip
         rest = 1e-4 + 4 * 8 * 2 * 1e-4 + 2 * (0.00101 + 0.0008) + 13_700 * 1_000 * 8e-9
         found = estimated(search_of(num_trials=trials))["others"]
-        assert found - search.seconds - rest == pytest.approx(looked_at * 295_000 * 8e-9)
+        assert found - search.known - rest == pytest.approx(looked_at * 295_000 * 8e-9)
 
     def test_without_windows_and_shuffled_markets_only_the_rest_is_left(self) -> None:
         found = estimated(windows=0, in_sample_bars=0, permutations=0)

@@ -313,6 +313,36 @@ def test_the_page_shows_both_sides_and_the_luck_beside_the_result(result: Optimi
     assert "no verdict" in page
 
 
+def test_the_page_has_the_twenty_best_side_by_side_with_what_is_left_of_each(result: OptimizationResult) -> None:
+    assert result.top is not None
+    page = page_of(result).split("The best configurations side by side")[1]
+    head, body = re.search(r"<thead>(.*?)</thead>.*?<tbody>(.*?)</tbody>", page, flags=re.DOTALL).groups()  # type: ignore[union-attr]
+    names = re.findall(r"<th scope=\"col\">([^<]*)", head)
+    rows = [re.split(r"<td[^>]*>", row)[1:] for row in body.split("<tr>")[1:]]
+    assert len(rows) == len(result.top) >= 20
+    for row, cells in zip(result.top.rows, rows, strict=True):
+        shown = dict(zip(names[1:], (re.sub(r"<[^>]+>", "", cell).strip() for cell in cells), strict=True))
+        assert shown["Sharpe ratio"] == f"{row.reported[0]:.2f}"
+        assert shown["trades"] == str(row.trades)
+        assert shown["steps kept"] == ("n/a" if row.kept is None else f"{100.0 * row.kept:.0f} %")
+        assert [shown[name] for name in ("Sharpe, first third", "second third", "last third")] == [
+            "n/a" if value is None else f"{value:.2f}" for value in row.thirds
+        ]
+        assert float(shown["ema_fast"]) == row.parameters["ema_fast"]
+    assert sum(cells[0] == "chosen" for cells in rows) == 1
+
+
+def test_the_document_has_the_best_configurations_as_the_result_has_them(
+    result: OptimizationResult, tmp_path: Path
+) -> None:
+    assert result.top is not None
+    top = json.loads(write_optimization(result, tmp_path).json.read_text())["top"]
+    assert [one["objectives"]["sharpe_ratio"] for one in top] == [row.reported[0] for row in result.top.rows]
+    assert [one["kept"] for one in top] == [row.kept for row in result.top.rows]
+    assert [tuple(one["sharpe_by_third"]) for one in top] == [row.thirds for row in result.top.rows]
+    assert top[0]["parameters"] == result.top.rows[0].parameters
+
+
 def test_an_interrupted_search_says_so_before_any_number(result: OptimizationResult) -> None:
     page = page_of(replace(result, interrupted=True, notes=("stage 7.1 stopped after its 3 seconds.",)))
     assert page.index("INTERRUPTED") < page.index("<h1>")

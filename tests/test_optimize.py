@@ -21,7 +21,9 @@ from barwise.engine import backtest
 from barwise.errors import BacktestError, ConfigError, DataError
 from barwise.optimizer.engine import OptimizationEngine, OptimizationResult, optimize
 from barwise.optimizer.ledger import DataSet, Ledger
+from barwise.optimizer.plateau import neighbourhood
 from barwise.optimizer.search import Progress
+from barwise.optimizer.space import Space
 from barwise.optimizer.trials import StageResult
 from barwise.result import BacktestResult
 from barwise.stats.sharpe import expected_maximum
@@ -342,7 +344,7 @@ def test_a_function_without_a_number_for_anything_ends_with_what_it_started_from
             found = engine.result()
             files = engine.save_results(home)
         assert found.strategy == BASE
-        assert "no trial keeps the guards" in found.notes[0]
+        assert "the objective never gives no finite number" in found.notes[0]
         saved = json.loads(files.json.read_text())
         assert saved["stages"][0]["best_value"] is None
         assert pl.read_csv(files.trials_csv).height == 21
@@ -571,7 +573,13 @@ def test_every_distinct_configuration_counts_once_pruned_ones_and_neighbours_too
             distinct.add(json.dumps(stage.space.configured(point).to_dict(), sort_keys=True))
     assert any(stage.pruned for stage in found.stages)
     assert found.plateau is not None
-    joint = [dict(zip(found.plateau.names, point, strict=True)) for point in found.plateau.points.tolist()]
+    assert found.top is not None
+    space = Space(found.strategy, "joint", width=0.15)
+    around = [found.plateau.points]
+    for row in found.top.rows:
+        own = np.array([float(row.parameters.get(name, getattr(found.strategy, name))) for name in space.names])
+        around.append(neighbourhood(space, own, pairs=False))
+    joint = [dict(zip(found.plateau.names, point, strict=True)) for point in np.concatenate(around).tolist()]
     for values in joint:
         whole = {name: int(value) if name in INTEGERS | TIMEOUTS else value for name, value in values.items()}
         distinct.add(json.dumps(found.strategy.replace(**whole).to_dict(), sort_keys=True))

@@ -332,7 +332,9 @@ class TestCredentials:
             ("postgresql://host/database?user=me&password=sesame", "postgresql://host/database?user=me"),
         ],
     )
-    def test_a_password_of_the_ledger_reaches_the_search_and_no_file(self, address: str, written: str) -> None:
+    def test_a_password_of_the_ledger_reaches_the_search_and_no_file(
+        self, home: Path, address: str, written: str
+    ) -> None:
         found = resolved(environment={"BARWISE_OPTIMIZATION__STORAGE": address})
         assert found.optimization.storage == address
         assert "sesame" not in found.to_toml()

@@ -272,9 +272,7 @@ class OptimizationConfig(Parameters):
         default="best", description="the best point, or the one with the best neighbourhood"
     )
     backend: Literal["auto", "threads", "processes", "ray", "cuda"] = Field(
-        default="auto",
-        description="where rows are simulated; auto = threads, or the graphics card where the profile of this machine "
-        "found it faster",
+        default="auto", description="where rows are simulated; auto = threads, or a card the profile found faster"
     )
     address: str | None = Field(default=None, description="of a Ray cluster; None = this machine")
     batch_size: int = Field(default=8192, ge=1, description="rows simulated at a time; bounds memory, changes nothing")

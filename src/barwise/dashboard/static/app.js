@@ -191,7 +191,8 @@ function focusFilter() {
 const KEYS = { n: () => navigate(GO.n), t: switchTheme, "?": help, "/": focusFilter };
 
 function isTyping(target) {
-  return target.isContentEditable || /^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName);
+  if (target.isContentEditable || /^(SELECT|TEXTAREA)$/.test(target.tagName)) return true;
+  return target.tagName === "INPUT" && !["checkbox", "radio"].includes(target.type);
 }
 
 document.addEventListener("keydown", (event) => {

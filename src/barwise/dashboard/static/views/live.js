@@ -66,8 +66,9 @@ export async function show(root, { name }, context) {
 
   const readLog = debounce(async () => {
     try {
-      const { lines } = await get(runPath(name, "log"), { lines: LOG_LINES }, { signal });
+      const { lines, sources } = await get(runPath(name, "log"), { lines: LOG_LINES }, { signal });
       drawLog(parts.log, lines.length ? lines : state.told);
+      parts.sources.textContent = `from ${sources.length ? sources.join(", ") : "its audit trail"}`;
     } catch (error) {
       if (!signal.aborted) parts.log.replaceChildren(el("p", { class: "muted" }, error.message));
     }
@@ -155,17 +156,18 @@ function frame(name, actions, trouble) {
   const history = el("div");
   const windows = el("div");
   const log = el("div", { class: "log", role: "region", "aria-label": "Last lines of the log", tabindex: 0 });
+  const sources = el("p", { class: "muted note code" });
   const historyCard = card("Optimization history", [el("p", { class: "muted note" }), history]);
   const windowsCard = card("Walk-forward windows", [el("p", { class: "muted note" }), windows]);
   windowsCard.hidden = true;
   return {
-    badge, connection, numbers, whole, now, stages, steps, verdict, history, windows, log,
+    badge, connection, numbers, whole, now, stages, steps, verdict, history, windows, log, sources,
     historyCard, windowsCard,
     nodes: [
       heading(name, badge, actions), connection, trouble, verdict, numbers,
       el("div", { class: "side reversed" },
         el("div", { class: "stack" }, card("Stages", [whole, now, stages, steps])),
-        el("div", { class: "stack" }, historyCard, windowsCard, card("Log", log))),
+        el("div", { class: "stack" }, historyCard, windowsCard, card("Log", [sources, log]))),
     ],
   };
 }

@@ -93,7 +93,8 @@ export async function show(root, params, { signal, navigate, title, announce }) 
     }
     trouble.replaceChildren(...left.map((error) => el("p", { class: "trouble" },
       [error.message, error.hint].filter(Boolean).join(" "))));
-    if (answer.resolved) resolved.textContent = answer.resolved;
+    // A line that leaves something open need not be in the file.
+    if (answer.resolved) resolved.textContent = answer.resolved.split("\n").filter((line) => !line.endsWith(' = "none"')).join("\n");
     return answer.ok;
   }
 

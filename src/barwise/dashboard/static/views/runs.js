@@ -105,7 +105,9 @@ export async function show(root, params, { signal, navigate, title, announce, ke
       announce("Select two or more runs first.");
       return;
     }
-    navigate(`#/compare?runs=${[...chosen].map(encodeURIComponent).join(",")}`);
+    // What the search had not seen is what to go by, where all of them have it.
+    const judged = runs.filter(({ name }) => chosen.has(name)).every((run) => run.metrics?.out_of_sample);
+    navigate(`#/compare?runs=${[...chosen].map(encodeURIComponent).join(",")}${judged ? "&part=out_of_sample" : ""}`);
   }
 
   function choose(run, wanted) {
