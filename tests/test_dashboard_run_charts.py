@@ -167,6 +167,7 @@ def test_the_address_has_the_trade_and_a_reload_and_the_way_back_show_what_it_sa
     show: Open, site: Site, part: str
 ) -> None:
     page = show(query=f"?part={part}")
+    before = window(page)
     page.locator("tr[data-trade]").nth(2).click()
     title = page.locator("#story-title")
     expect(title).to_be_focused()
@@ -174,6 +175,7 @@ def test_the_address_has_the_trade_and_a_reload_and_the_way_back_show_what_it_sa
     told = title.inner_text()
     assert page.url.endswith(f"trade={told.removeprefix('Trade ')}")
     middle = r"document.querySelector('.run-candles').dataset"
+    settled(page, lambda: window(page) != before)  # the candles have jumped there
     shown = window(page)
     page.reload()
     expect(title).to_have_text(told)

@@ -116,10 +116,8 @@ class TestSearch:
         stages = whole.optimization.stages
         candles = whole.findings.baseline.candles
         years = len(candles) / candles.timeframe.bars_per_year(candles.calendar)
-        assert whole.optimization.plateau is not None
         course = history(stages, years=years)
-        around = len(whole.optimization.plateau.points)
-        earlier = whole.optimization.n_trials - int(course.configurations[-1]) - around
+        earlier = whole.optimization.n_trials - int(course.configurations[-1]) - whole.optimization.neighbours
         course = history(stages, years=years, earlier=max(0, earlier))
         found = search["history"]
         assert found["total"] == len(course)

@@ -178,7 +178,7 @@ def test_a_peak_names_the_most_robust_of_the_others_and_stays_the_choice(result:
     assert (best.rank, best.kept) == (7, 1.0)
     assert found.note.startswith("the result is a peak: only ")
     assert "Recommended instead is rank 7 of the best 20" in found.note
-    assert "100% of its single steps keep it" in found.note
+    assert "100 % of its single steps keep it" in found.note
     assert [row.rank for row in found.leaders.rows if row.chosen] == [1]
     assert len(asked) == 2  # the neighbourhood of the choice, and one sweep for all of them
 

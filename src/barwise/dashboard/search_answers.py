@@ -228,13 +228,12 @@ _OF_A_PLATEAU: Final = ("value", "neighbours", "undefined", "kept_reason", "best
 
 def _history(document: Mapping[str, Any], stages: list[StageResult]) -> dict[str, Any]:
     """The course of the search with the luck line, as the report draws it."""
-    market, plateau = document["market"], document.get("plateau")
+    market = document["market"]
     frame = Timeframe.parse(market["timeframe"])
     years = market["bars"] / frame.bars_per_year(calendar_of(market["exchange"]))
     course = history(stages, years=years)
-    # What is on record and was neither a trial of this search nor a neighbour of its result was there before it.
-    around = 0 if plateau is None else plateau["neighbours"]
-    earlier = document["n_trials"] - int(course.configurations[-1]) - around
+    # What is on record and was neither a trial of this search nor a neighbour of its best was there before it.
+    earlier = document["n_trials"] - int(course.configurations[-1]) - document.get("neighbours", 0)
     if earlier > 0:
         course = history(stages, years=years, earlier=earlier)
     rows = _with_steps(course.best, spread(len(course), MOST_TRIALS))

@@ -269,10 +269,15 @@ def _note(plateau: Plateau, leaders: Leaders) -> str:
     sturdiest = leaders.sturdiest
     if sturdiest is None or sturdiest.kept is None or own is None:
         return ""
-    text = f"the result is a peak: only {plateau.kept:.0%} of its neighbours keep {KEEPS:.0%} of its objective."
+    kept, share = _percent(plateau.kept), _percent(KEEPS)
+    text = f"the result is a peak: only {kept} of its neighbours keep {share} of its objective."
     if sturdiest.kept <= own:
         return f"{text} None of the best {len(leaders)} is more robust."
     return (
         f"{text} Recommended instead is rank {sturdiest.rank} of the best {len(leaders)}, the most robust of them: "
-        f"{sturdiest.kept:.0%} of its single steps keep it, of those of the result {own:.0%}."
+        f"{_percent(sturdiest.kept)} of its single steps keep it, of those of the result {_percent(own)}."
     )
+
+
+def _percent(share: float) -> str:
+    return f"{100.0 * share:.0f} %"

@@ -111,6 +111,8 @@ def optimization_document(result: "OptimizationResult") -> dict[str, Any]:
         "best": result.best.metrics,
         "stages": [_stage(stage) for stage in result.stages],
         "plateau": None if result.plateau is None else result.plateau.to_dict(),
+        "top": [] if result.top is None else result.top.to_list(),
+        "neighbours": result.neighbours,
         "n_trials": result.n_trials,
         "luck_line": result.luck_line,
         "seconds": result.seconds,

@@ -442,7 +442,6 @@ def write_optimization(
     }
     charts = optimization_charts(result)
     content = optimization_document(result)
-    content["top"] = [] if result.top is None else result.top.to_list()
     content["importance"] = {
         stage.stage: _importance_dict(one.importance) for stage, one in zip(result.stages, charts.stages, strict=True)
     }

@@ -173,7 +173,7 @@ def search_chart(found: "OptimizationResult") -> Chart | None:
     stages = found.stages
     if not stages or not any(stage.space.dimensions for stage in stages):
         return None
-    candles, around = found.candles, 0 if found.plateau is None else len(found.plateau.points)
+    candles, around = found.candles, found.neighbours
     years = len(candles) / candles.timeframe.bars_per_year(candles.calendar)
     course = history(stages, years=years)
     # What is on record and was neither a trial of this search nor a neighbour of its result was there before it.

@@ -247,6 +247,8 @@ def _optimization(found: "OptimizationResult") -> dict[str, Any]:
         "luck_line": found.luck_line,
         "n_trials": found.n_trials,
         "plateau": None if found.plateau is None else found.plateau.to_dict(),
+        "top": [] if found.top is None else found.top.to_list(),
+        "neighbours": found.neighbours,
         "interrupted": found.interrupted,
         "seconds": found.seconds,
         "notes": list(found.notes),
