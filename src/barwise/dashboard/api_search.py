@@ -48,6 +48,10 @@ from barwise.validation.error_rates import error_sentence
 
 endpoints = Endpoints("search and verdict")
 
+_LEADER: Final = record(
+    rank=COUNT, stage=TEXT, trial=COUNT, chosen=FLAG, objectives=by_name(NUMBER_OR_NULL), trades=COUNT, net_pnl=NUMBER,
+    max_drawdown=NUMBER, kept=NUMBER_OR_NULL, sharpe_by_third=NUMBERS_OR_NULL, parameters=by_name(SETTING),
+)  # fmt: skip
 _MARKET: Final = at_least(exchange=TEXT, symbol=TEXT, timeframe=TEXT, bars=COUNT, fingerprint=TEXT)
 
 
@@ -70,6 +74,7 @@ _MARKET: Final = at_least(exchange=TEXT, symbol=TEXT, timeframe=TEXT, bars=COUNT
         seconds=NUMBER_OR_NULL,
         notes=TEXTS,
         plateau=or_null(PLATEAU),
+        top=list_of(_LEADER),
         **FIGURES_OF_TRIALS,
         rungs=list_of(record(stage=TEXT, levels=list_of(record(bars=COUNT, share=NUMBER, configurations=COUNT)))),
         ledger=or_null(record(trials=COUNT, related=COUNT, luck_line=NUMBER_OR_NULL, runs=list_of(DATA_RUN))),
@@ -109,6 +114,7 @@ def optimization(name: str) -> dict[str, Any]:
         **{key: document.get(key) for key in ("n_trials", "luck_line", "interrupted", "seconds")},
         "notes": notes,
         "plateau": plateau_document(document.get("plateau")),
+        "top": document.get("top", []),
         **{key: figures[key] for key in FIGURES_OF_TRIALS},
         "rungs": [] if ledger is None else ledger.pop("rungs"),
         "ledger": ledger,

@@ -40,6 +40,7 @@ function page(name, found, { signal }) {
     section("Where the good trials lie", ...places(found, signal)),
     found.front.length > 0 && section("Several objectives", ...found.front.flatMap((one) => front(one, signal))),
     section("Around the choice", ...around(found.plateau, objective, direction, signal)),
+    found.top.length > 0 && section("The best beside each other", leaders(found.top)),
     section("Parameters before and after", parameters(found.parameters)),
     section("Rungs and giving up", ...rungs(found, signal)),
     section("Ledger of these candles", ...ledger(found)),
@@ -191,6 +192,27 @@ function around(plateau, objective, direction, signal) {
       ),
     ),
   ];
+}
+
+// A peak stands alone; a result that can be trusted stands among others that are as good, in every third of the span.
+function leaders(top) {
+  const [first] = top;
+  const share = (value) => (value === null ? "n/a" : percent(100 * value, 0));
+  return sheet(
+    `The best ${counted(top.length, "different result")} of all stages. Steps kept: of the neighbours one step away in one parameter, ` +
+      "those that keep 80 % of the objective",
+    [
+      "rank", "<", ...Object.keys(first.objectives).map(words), "trades", "net result", "drawdown", "steps kept", "Sharpe, first third",
+      "second third", "last third", ...Object.keys(first.parameters),
+    ],
+    top.map((one) => [
+      count(one.rank), one.chosen ? el("b", null, "chosen") : "", ...Object.entries(one.objectives).map(([name, value]) => told(name, value)),
+      count(one.trades), money(one.net_pnl, { signed: true }), percent(one.max_drawdown), share(one.kept),
+      ...one.sharpe_by_third.map((value) => (value === null ? "n/a" : number(value, 2, { signed: true }))),
+      ...Object.values(one.parameters).map(setting),
+    ]),
+    { most: 30 },
+  );
 }
 
 // -- Parameters -------------------------------------------------------------------------------------------------------
