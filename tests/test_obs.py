@@ -105,6 +105,13 @@ class TestFiles:
             [line] = lines_of(tmp_path, name)
             assert line["exception"].endswith("ValueError: inner\n")
 
+    def test_what_another_library_marks_records_with_is_left_out(self, tmp_path: Path) -> None:
+        obs.configure_logging(tmp_path)
+        logging.getLogger("barwise.engine").info("a line", extra={"_marked_ns": 1, "bars": 2})
+        [line] = lines_of(tmp_path, "backtest_engine.log")
+        assert "_marked_ns" not in line
+        assert line["bars"] == 2
+
     def test_every_line_says_when_where_and_in_which_process_it_was_written(self, tmp_path: Path) -> None:
         obs.configure_logging(tmp_path)
         logging.getLogger("barwise.engine").info("a line")

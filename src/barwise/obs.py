@@ -308,7 +308,12 @@ class _JsonLine(logging.Formatter):
             "process": record.process,
             **_fields_of_place(),
         }
-        fields |= {name: value for name, value in record.__dict__.items() if name not in _STANDARD_FIELDS}
+        # Ray, where it was used, marks every record of the process with a field of its own, underscore first.
+        fields |= {
+            name: value
+            for name, value in record.__dict__.items()
+            if name not in _STANDARD_FIELDS and not name.startswith("_")
+        }
         if record.exc_info and record.exc_info[0]:
             fields["exception"] = "".join(traceback.format_exception(*record.exc_info))
         if record.stack_info:

@@ -27,7 +27,7 @@ from barwise.cli.doctor import doctor
 from barwise.cli.hints import in_options
 from barwise.cli.login import login
 from barwise.cli.optimize import optimize
-from barwise.cli.options import Home, use_home
+from barwise.cli.options import Home, ToldWhatItHad, use_home
 from barwise.cli.profile import profile
 from barwise.cli.report import report
 from barwise.cli.run import run
@@ -139,7 +139,7 @@ def _run(words: list[str]) -> int:
     except _UsageError as error:
         return _bad_usage(error, as_json)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("Interrupted", "interrupted.", "", EXIT_INTERRUPTED, as_json, None)
+        returned = EXIT_INTERRUPTED
     except SystemExit as stop:  # the reader of stdout has gone: both rich and typer leave in this way
         _forget_stdout()
         return stop.code if isinstance(stop.code, int) else EXIT_FAILED
@@ -149,8 +149,11 @@ def _run(words: list[str]) -> int:
         return _fail_unexpectedly(error, as_json)
     except Exception as error:  # noqa: BLE001 - the last place that can keep a traceback off the console
         return _fail_unexpectedly(error, as_json)
-    if returned == EXIT_INTERRUPTED:  # a command that had something to say nevertheless: its document is the last one
-        return _fail("Interrupted", "interrupted.", "", EXIT_INTERRUPTED, False, None)
+    if (
+        returned == EXIT_INTERRUPTED
+    ):  # what a command has told nevertheless is its last document
+        as_json = as_json and not isinstance(returned, ToldWhatItHad)
+        return _fail("Interrupted", "interrupted.", "", EXIT_INTERRUPTED, as_json, None)
     return returned if isinstance(returned, int) else 0
 
 

@@ -22,6 +22,7 @@ from barwise.cli.options import (
     Start,
     Symbol,
     TimeframeName,
+    ToldWhatItHad,
     checked_profile,
     shown_path,
 )
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_INTERRUPTED = 130
+_INTERRUPTED = ToldWhatItHad(130)
 _LABELS = {
     "html": "Report",
     "json": "Results",

@@ -46,6 +46,10 @@ End = Annotated[str | None, typer.Option("--end", metavar="TIME", help="Bars ope
 _PROFILES = ("FAST", "BALANCED", "THOROUGH")
 
 
+class ToldWhatItHad(int):
+    """Exit status of a command that Ctrl-C ended early, and that has written its document nevertheless."""
+
+
 @dataclass(frozen=True)
 class Session:
     """What a command needs to know besides its own options: where its files are and how it may speak.

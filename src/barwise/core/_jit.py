@@ -52,6 +52,8 @@ def _compile(function: Callable[..., Any]) -> Any:
         dispatcher = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no folder of this machine can be written to: compile in every process rather than refuse
         dispatcher = numba.njit(**options)(function)
+    if dispatcher is function:  # the compiler is switched off
+        return function
     # Numba looks it up on the object at each call with new types.
     dispatcher._compile_for_args = _uninterrupted(dispatcher._compile_for_args)
     stored = _stored_code(dispatcher)
