@@ -213,7 +213,7 @@ def test_an_interrupt_ends_it_with_130_and_without_a_report(home: Path) -> None:
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=120)
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert "interrupted." in err
     assert "Traceback" not in err + out
     assert json.loads(out.splitlines()[-1])["error"]["exit_code"] == 130

@@ -149,9 +149,7 @@ def _run(words: list[str]) -> int:
         return _fail_unexpectedly(error, as_json)
     except Exception as error:  # noqa: BLE001 - the last place that can keep a traceback off the console
         return _fail_unexpectedly(error, as_json)
-    if (
-        returned == EXIT_INTERRUPTED
-    ):  # what a command has told nevertheless is its last document
+    if returned == EXIT_INTERRUPTED:  # what a command has told nevertheless is its last document
         as_json = as_json and not isinstance(returned, ToldWhatItHad)
         return _fail("Interrupted", "interrupted.", "", EXIT_INTERRUPTED, as_json, None)
     return returned if isinstance(returned, int) else 0
