@@ -10,9 +10,12 @@ import errno
 import json
 import logging
 import os
+import signal
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -132,8 +135,10 @@ def _restore(variables: Mapping[str, str | None]) -> None:
 def _run(words: list[str]) -> int:
     """Run the command and turn every outcome into an exit code; only a stdout that fails gets through."""
     as_json = "--json" in words
+    pressed: list[int] = []
     try:
-        returned = app(words, prog_name="barwise", standalone_mode=False)
+        with _noticing_ctrl_c(pressed):
+            returned = app(words, prog_name="barwise", standalone_mode=False)
     except BarwiseError as error:
         return _fail(type(error).__name__, error.message, error.hint, error.exit_code, as_json, error)
     except _UsageError as error:
@@ -148,11 +153,32 @@ def _run(words: list[str]) -> int:
             raise
         return _fail_unexpectedly(error, as_json)
     except Exception as error:  # noqa: BLE001 - the last place that can keep a traceback off the console
-        return _fail_unexpectedly(error, as_json)
+        if not pressed:
+            return _fail_unexpectedly(error, as_json)
+        returned = EXIT_INTERRUPTED
     if returned == EXIT_INTERRUPTED:  # what a command has told nevertheless is its last document
         as_json = as_json and not isinstance(returned, ToldWhatItHad)
         return _fail("Interrupted", "interrupted.", "", EXIT_INTERRUPTED, as_json, None)
     return returned if isinstance(returned, int) else 0
+
+
+@contextmanager
+def _noticing_ctrl_c(pressed: list[int]) -> Iterator[None]:
+    """Ctrl-C as ever, and noted: while an extension is imported it comes out as an ImportError about something else."""
+
+    def press(number: int, frame: FrameType | None) -> None:
+        pressed.append(number)
+        signal.default_int_handler(number, frame)
+
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not usual or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, press)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _fail_unexpectedly(error: Exception, as_json: bool) -> int:
