@@ -1,9 +1,11 @@
 """Shared fixtures: where the real market data lies, and a home folder of its own for every test that writes files."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,7 +13,11 @@ from barwise import obs
 from tests.command_line import Call, Outcome, called
 from tests.forked import Start, fork_server, starting
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 REPOSITORY = Path(__file__).resolve().parents[1]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
 def shared_path() -> Path:
@@ -58,6 +64,20 @@ def started(processes: ForkServerContext) -> Iterator[Start]:
     """Start a process that does not outlive the test."""
     with starting(processes) as start:
         yield start
+
+
+@pytest.fixture(scope="module")
+def chromium() -> "Iterator[Browser]":
+    """Chromium under Playwright; the test is skipped, visibly, where there is none."""
+    from playwright.sync_api import sync_playwright
+
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        pytest.skip(f"no Chromium: none of {', '.join(BROWSERS)} is installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from flask.testing import FlaskClient
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from barwise.dashboard.api_files import endpoints
 from barwise.dashboard.app import create_app
@@ -28,7 +28,6 @@ from barwise.dashboard.config import DashboardConfig
 from barwise.dashboard.endpoints import PREFIX
 from tests.dashboard_server import ENVIRONMENT, Server, served
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 PATIENCE_MS = 30_000
 SECRET = "root:x:0:0:outside"
 LINK = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
@@ -103,18 +102,6 @@ def client(copied: Home) -> Iterator[FlaskClient]:
 def server(home: Home) -> Iterator[Server]:
     with served(home.folder) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """Chromium; the test is skipped, visibly, where there is none."""
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if program is None:
-        pytest.skip(f"no browser among {', '.join(PROGRAMS)}: install Chromium to run this test")
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield found
-        found.close()
 
 
 def listed(client: FlaskClient, name: str) -> list[dict[str, Any]]:

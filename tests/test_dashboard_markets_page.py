@@ -4,21 +4,20 @@ form that is filled in by a run that is there or by the parameters of a strategy
 
 import os
 import re
-import shutil
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from barwise.dashboard.run_state import holder_of, state_of
 from barwise.hardware import measure_hardware, save_profile
 from barwise.hardware.profile import FILE_NAME
 from tests.command_line import BREAKOUT
 from tests.dashboard_server import Server, served
-from tests.test_dashboard_page import NAMES, NARROW, PATIENCE_MS, WIDE, Open, findings, pages
+from tests.test_dashboard_page import NARROW, PATIENCE_MS, WIDE, Open, findings, pages
 
 pytestmark = pytest.mark.browser
 
@@ -43,17 +42,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(home: Path) -> Iterator[Server]:
     with served(home) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    program = next(filter(None, map(shutil.which, NAMES)), None)
-    if program is None:
-        pytest.skip(f"no Chromium: none of {', '.join(NAMES)} is installed")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

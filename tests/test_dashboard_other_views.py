@@ -6,7 +6,6 @@ has, be used with the keyboard, and fit a phone.
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Request, expect
 
 from barwise.data.candles import Candles
 from barwise.data.store import CandleStore
@@ -26,7 +25,6 @@ from tests.dashboard_server import ENVIRONMENT, Server, served
 
 pytestmark = pytest.mark.browser
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 WIDE, PHONE, HIGH = 1440, 390, 1000
 VIEWS = ("optimization", "validation", "compare", "data", "series", "market")
 PATIENCE_MS = 20_000
@@ -108,18 +106,6 @@ def site(home: Home) -> Iterator[Site]:
         yield Site(server, home)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium; the test is skipped, visibly, where there is none."""
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if program is None:
-        pytest.skip(f"no browser among {', '.join(PROGRAMS)}: install Chromium to run this test")
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield found
-        found.close()
-
-
 class Pages:
     """Opens views, and keeps one page of each: what is only looked at is opened once."""
 
@@ -152,8 +138,8 @@ class Pages:
 
 
 @pytest.fixture(scope="module")
-def pages(browser: Browser, site: Site) -> Pages:
-    return Pages(browser, site)
+def pages(chromium: Browser, site: Site) -> Pages:
+    return Pages(chromium, site)
 
 
 @pytest.fixture(autouse=True)
@@ -542,8 +528,8 @@ def test_the_curve_of_equal_parts_ends_where_the_document_says(pages: Pages, sit
         ("#/data/BINANCE/NOTHING/1H", "is not in the store"),
     ],
 )
-def test_what_is_not_there_says_what_to_do(browser: Browser, site: Site, place: str, said: str) -> None:
-    page = browser.new_page()  # the browser itself notes the 404 on the console
+def test_what_is_not_there_says_what_to_do(chromium: Browser, site: Site, place: str, said: str) -> None:
+    page = chromium.new_page()  # the browser itself notes the 404 on the console
     page.goto(site.url(place))
     expect(page.locator("main")).to_contain_text(said)
     page.close()

@@ -16,9 +16,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.dashboard_server import Server, served
-from tests.test_dashboard_run_view import PATIENCE_MS, PHONE, WIDE, barwise, chromium, colours_on, queries
-
-__all__ = ["chromium"]
+from tests.test_dashboard_run_view import PATIENCE_MS, PHONE, WIDE, barwise, colours_on, queries
 
 pytestmark = pytest.mark.browser
 
@@ -73,6 +71,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture
 def show(chromium: Browser, site: Site) -> Iterator[Open]:
     """Pages with a run; at the end their consoles must be empty."""
+    expect.set_options(timeout=PATIENCE_MS)
     said: list[str] = []
     contexts = []
 

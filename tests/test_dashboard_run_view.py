@@ -8,7 +8,6 @@ import csv
 import io
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Request, Route, expect
 
 from barwise.dashboard.again import repeated
 from barwise.report.text import money
@@ -28,7 +27,6 @@ from tests.dashboard_server import ENVIRONMENT, Server, served
 
 pytestmark = pytest.mark.browser
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 WIDE, PHONE = (1440, 900), (390, 844)
 PATIENCE_MS = 30_000  # only for what hangs
 SPAN = ("--start", "2024-01-01", "--end", "2024-05-15")
@@ -78,21 +76,10 @@ def optimized(site: Site) -> BacktestResult:
     return repeated(site.home / "data" / "results" / f"{site.run}-optimized.manifest.json", site.home)
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if program is None:
-        pytest.skip(f"no Chromium: none of {', '.join(PROGRAMS)} is installed")
-    with sync_playwright() as playwright:
-        expect.set_options(timeout=PATIENCE_MS)
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def show(chromium: Browser, site: Site) -> Iterator[Open]:
     """Pages with a run; at the end their consoles must be empty, and they must have asked nobody else."""
+    expect.set_options(timeout=PATIENCE_MS)
     said: list[str] = []
     asked: set[str] = set()
     contexts = []

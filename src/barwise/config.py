@@ -297,6 +297,11 @@ class OptimizationConfig(Parameters):
             raise ValueError(f"fidelity_levels must rise from above 0 to exactly 1.0; got {levels}")
         return self
 
+    @property
+    def objectives(self) -> tuple[str | Callable[..., Any], ...]:
+        """What is maximised, one or several."""
+        return self.objective if isinstance(self.objective, tuple) else (self.objective,)
+
     @field_serializer("objective")
     def _objective_by_name(self, objective: Any) -> Any:
         return [objective_name(one) for one in objective] if isinstance(objective, tuple) else objective_name(objective)

@@ -29,7 +29,7 @@ def suited(config: OptimizationConfig, profile: HardwareProfile) -> Optimization
         return config
     chosen: dict[str, Any] = {}
     if config.backend == "auto":
-        chosen["backend"] = profile.backend_for(largest_batch(config))
+        chosen["backend"] = profile.backend_for(_largest_batch(config))
     if config.workers is None:
         chosen["workers"] = profile.threads
     if "batch_size" not in config.model_fields_set:
@@ -43,7 +43,7 @@ def suited_here(config: OptimizationConfig, home: Path) -> OptimizationConfig:
     return config if profile is None else suited(config, profile)
 
 
-def largest_batch(config: OptimizationConfig) -> int:
+def _largest_batch(config: OptimizationConfig) -> int:
     """Most rows that one batch of a search will have; only the batch search asks for many at a time."""
     if canonical_name(config.optuna_sampler) != "AUTO":
         return _FEW

@@ -12,6 +12,7 @@ import numpy as np
 from barwise.config import OptimizationConfig
 from barwise.errors import ConfigError
 from barwise.hardware.profile import BatchSpeed, BookSpeed, HardwareProfile
+from barwise.optimizer.evaluation import rungs_worth_it
 from barwise.optimizer.leaders import LEADERS
 from barwise.optimizer.samplers import canonical_name
 from barwise.optimizer.search import trials_of
@@ -89,27 +90,26 @@ def estimate_of(
             built-in strategy makes on SAMPLE hours.
     """
     stages: tuple[Stage, ...] = ("joint",) if joint else STAGES
-    goals = config.objective if isinstance(config.objective, tuple | list) else (config.objective,)
-    functions = any(callable(goal) for goal in goals)
-    whole = functions or len(goals) > 1
+    functions = any(callable(goal) for goal in config.objectives)
+    whole = functions or len(config.objectives) > 1
     return estimate(
         profile,
         bars=bars,
         sampler=config.optuna_sampler,
         trials_by_stage=[trials_of(config, stage) for stage in stages],
         levels=(1.0,) if whole else _rungs(config, bars, trades),
-        objectives=len(goals),
+        objectives=len(config.objectives),
         functions=functions,
         first=first,
     )
 
 
 def _rungs(config: OptimizationConfig, bars: int, trades: int | None = None) -> tuple[float, ...]:
-    """The rungs that a search of one metric will use; a rung of too few trades is left out, as in `Evaluator`."""
+    """The rungs that a search of one metric will use."""
     if not config.multi_fidelity:
         return (1.0,)
     trades = bars // _BARS_PER_TRADE if trades is None else trades
-    return tuple(share for share in config.fidelity_levels if share == 1.0 or share * trades >= config.min_rung_trades)
+    return rungs_worth_it(config.fidelity_levels, trades, config.min_rung_trades)
 
 
 def estimate(

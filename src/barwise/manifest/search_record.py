@@ -255,8 +255,7 @@ def _search_settings(search: OptimizationConfig) -> dict[str, Any]:
     settings = {name: value for name, value in search.to_dict().items() if name not in _OF_THE_COMPUTER}
     if search.backend == "cuda":
         settings["backend"] = "cuda"  # trials of a graphics card are the same up to their last digits only
-    objectives = search.objective if isinstance(search.objective, tuple) else (search.objective,)
-    functions = [objective_name(one) for one in objectives if callable(one)]
+    functions = [objective_name(one) for one in search.objectives if callable(one)]
     if functions:
         settings["objective"] = {"function": " and ".join(functions)}
     return {"seed": search.seed, "search": settings}

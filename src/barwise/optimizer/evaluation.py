@@ -39,6 +39,17 @@ _LEAST_BARS = 50
 _LEAST_TO_HALVE = 4
 
 
+def rungs_worth_it(levels: Sequence[float], trades: int, least: int) -> tuple[float, ...]:
+    """The rungs on which there is something to judge by, and the last one, which is all bars.
+
+    Args:
+        levels: Shares of the bars per rung, rising to 1.
+        trades: Of the strategy that the search starts from, over all bars.
+        least: So many of them must be expected on a rung.
+    """
+    return tuple(share for share in levels if share == 1.0 or share * trades >= least)
+
+
 class Evaluator:
     """Evaluates points of any space over the same candles.
 
@@ -96,9 +107,7 @@ class Evaluator:
         self.stop = sweeper.bars if span is None else span[1]
         base = self.replayed(sweeper.strategy)
         self.first_bar = base.trade_from
-        self.levels = tuple(
-            share for share in self.levels if share == 1.0 or share * base.total_trades >= min_rung_trades
-        )
+        self.levels = rungs_worth_it(self.levels, base.total_trades, min_rung_trades)
 
     def evaluate(self, space: Space, points: FloatArray, origin: Origin, *, halve: bool = True) -> Trials:
         """Trials of a batch of valid points, in its order; equal points are simulated once.

@@ -35,6 +35,7 @@ from barwise.hardware import (
     look_at_hardware,
     measure_hardware,
     save_profile,
+    suited,
 )
 from barwise.optimizer.objective import Objective
 from barwise.optimizer.search import trials_of
@@ -44,7 +45,7 @@ from barwise.pipeline.keys import STAGES, Keys, name_of_all
 from barwise.pipeline.market_run import MarketRun, Task
 from barwise.pipeline.run_trail import run_trail, say_plan
 from barwise.pipeline.stage_names import SEARCHES as SEARCH_NAMES
-from barwise.pipeline.stage_names import SHUFFLED, STEPS, VERDICT, WALK_FORWARD
+from barwise.pipeline.stage_names import SHUFFLED, STEP_NAMES, VERDICT, WALK_FORWARD
 from barwise.pipeline.stages import (
     Inputs,
     Market,
@@ -216,8 +217,8 @@ class _Job:
             say_plan(trail, plan, {task.label: task.name for task in tasks})
         done = [
             MarketRun(
-                task, home, self._store, view, tuple(self._stages), _words(hardware), unwanted=forgotten[task.name],
-                fresh=fresh, in_words=job.in_words,
+                task, home, self._store, view, tuple(self._stages), _words(hardware), suited(task.search, profile),
+                unwanted=forgotten[task.name], fresh=fresh, in_words=job.in_words,
             ).run()
             for task in tasks
         ]  # fmt: skip
@@ -329,9 +330,7 @@ class _Job:
         first = 0 if fresh or from_stage is None else STAGES.index(from_stage)
         searches = STAGES[first:-1]
         keys = [task.keys.search(stage) for stage in (*searches, *(("7",) if searches else ()))]
-        return keys + [
-            task.keys.judging(step) for step in (*(step.key for step in STEPS), *(("look-ahead",) if fresh else ()))
-        ]
+        return keys + [task.keys.judging(step) for step in (*STEP_NAMES, *(("look-ahead",) if fresh else ()))]
 
     # -- One stage -----------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,6 @@ from barwise.checkpoints import CheckpointStore, Journal, StageKey
 from barwise.config import OptimizationConfig, WalkForwardConfig
 from barwise.data.files import write_atomically
 from barwise.errors import BacktestError, DataError
-from barwise.hardware import suited_here
 from barwise.manifest import describe_job, describe_run, manifest_path, portable, write_manifest
 from barwise.obs import correlated
 from barwise.optimizer.engine import OptimizationEngine, OptimizationResult
@@ -102,6 +101,7 @@ class MarketRun:
         view: Who listens.
         before: Stages that were done for all markets.
         hardware: The computer in a few words.
+        search: The search of the task with the settings that suit this computer.
         unwanted: Keys of checkpoints to forget first.
         fresh: Begin the trail anew; the one before it stays beside it.
         in_words: Says a hint to whoever has asked for the run.
@@ -115,6 +115,7 @@ class MarketRun:
         view: View,
         before: tuple[StageDone, ...],
         hardware: dict[str, str],
+        search: OptimizationConfig,
         *,
         unwanted: Sequence[StageKey] = (),
         fresh: bool = False,
@@ -122,7 +123,7 @@ class MarketRun:
     ) -> None:
         self._unwanted, self._fresh, self._in_words = unwanted, fresh, in_words
         self._task, self._home, self._store, self._view = task, home, store, view
-        self._hardware = hardware
+        self._hardware, self._search = hardware, search
         self.stages = list(before)
         self._told = 0.0
         self._trail: Trail
@@ -201,7 +202,7 @@ class MarketRun:
         """The three stages, and what they come to; None where the data do not allow a search."""
         task, inputs = self._task, self._task.inputs
         with OptimizationEngine(
-            inputs.candles, task.rules.strategy, task.market.quantity, opt_config=suited_here(task.search, self._home),
+            inputs.candles, task.rules.strategy, task.market.quantity, opt_config=self._search,
             execution=task.rules.execution, detail=inputs.detail, funding=inputs.funding, check_lookahead=False,
             on_progress=self._searched, run=task.name,
         ) as engine:  # fmt: skip
@@ -218,13 +219,9 @@ class MarketRun:
                     engine.take(found)
                 self._trail.add(trial_events(found))
             result = self._stage(
-                "7",
-                "neighbourhood",
-                task.keys.search("7"),
-                sweeper,
-                partial(_whole_result, engine),
+                "7", "neighbourhood", task.keys.search("7"), sweeper, partial(_whole_result, engine),
                 _describe_optimization,
-            )
+            )  # fmt: skip
         self._trail.add(backtest_events("optimized", result.best))
         return result
 

@@ -124,7 +124,7 @@ def permutation_test(
         ConfigError: Fewer than 19 permutations, which cannot show a p-value of 5 %, or several objectives.
     """
     checked_permutations(permutations)
-    if isinstance(search.objective, tuple) and len(search.objective) > 1:
+    if len(search.objectives) > 1:
         raise ConfigError("a permutation test compares one objective; there are several.", hint="name one objective.")
     started = perf_counter()
     market = _Market(sweeper.candles, strategy, sweeper.quantity, sweeper.execution, search)

@@ -263,6 +263,41 @@ export function debounce(f, ms = 150) {
   };
 }
 
+// Calls once, so long after the first of any number of calls; no more when the view is left.
+export function paced(f, ms, signal) {
+  let due = 0;
+  signal.addEventListener("abort", () => clearTimeout(due));
+  return () => {
+    due ||= setTimeout(() => {
+      due = 0;
+      f();
+    }, ms);
+  };
+}
+
+// Calls again and again until the view is left.
+export function every(f, ms, signal) {
+  const clock = setInterval(f, ms);
+  signal.addEventListener("abort", () => clearInterval(clock));
+}
+
+// -- Dialogs ----------------------------------------------------------------------------------------------------------
+
+// Over whatever is shown; Escape or the button closes it, and the focus goes back to where it was. `name` is its class.
+export function showDialog(name, title, ...content) {
+  const before = document.activeElement;
+  const close = button("Close", () => dialog.close(), { class: "first" });
+  const dialog = el("dialog", { class: name, "aria-labelledby": `${name}-title` },
+    el("h2", { id: `${name}-title` }, title), ...content, el("div", { class: "row" }, close));
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    before?.focus?.();
+  });
+  document.body.append(dialog);
+  dialog.showModal();
+  close.focus();
+}
+
 // -- Tabs -------------------------------------------------------------------------------------------------------------
 
 let made = 0;

@@ -1,7 +1,7 @@
 // The files of a run: its report in a window of its own, and everything else to download.
 
 import { get, runPath, url } from "../api.js";
-import { button, el, stylesheet, when } from "../ui.js";
+import { button, el, showDialog, stylesheet, when } from "../ui.js";
 import { size } from "./figures.js";
 
 // Two words beside a heading, `Report` and `Files`; nothing where a run has left no file yet.
@@ -27,22 +27,9 @@ const address = (name, which) => url(runPath(name, "files", which));
 
 async function open(name, files) {
   await stylesheet("views/files.css");
-  const before = document.activeElement;
-  const close = button("Close", () => dialog.close(), { class: "first" });
-  const dialog = el(
-    "dialog", { class: "files-dialog", "aria-labelledby": "files-title" },
-    el("h2", { id: "files-title" }, "Files"),
+  showDialog("files-dialog", "Files",
     el("p", { class: "muted" }, "To download, as they lie in the home folder of ", el("span", { class: "code" }, name), "."),
-    el("ul", { class: "file-list" }, files.map((file) => entry(name, file))),
-    el("div", { class: "row" }, close),
-  );
-  dialog.addEventListener("close", () => {
-    dialog.remove();
-    before?.focus?.();
-  });
-  document.body.append(dialog);
-  dialog.showModal();
-  close.focus();
+    el("ul", { class: "file-list" }, files.map((file) => entry(name, file))));
 }
 
 function entry(run, { which, name, about, bytes, written_ms: written }) {

@@ -1,6 +1,6 @@
 // The keys of the page, over whatever is shown; Escape or the button closes it.
 
-import { button, el } from "../ui.js";
+import { el, showDialog } from "../ui.js";
 
 const KEYS = [
   ["Everywhere", [
@@ -31,15 +31,5 @@ function section([title, keys]) {
 }
 
 export function open() {
-  const before = document.activeElement;
-  const close = button("Close", () => dialog.close(), { class: "first" });
-  const dialog = el("dialog", { class: "help", "aria-labelledby": "help-title" },
-    el("h2", { id: "help-title" }, "Keys"), KEYS.map(section), el("div", { class: "row" }, close));
-  dialog.addEventListener("close", () => {
-    dialog.remove();
-    before?.focus?.();
-  });
-  document.body.append(dialog);
-  dialog.showModal();
-  close.focus();
+  showDialog("help", "Keys", KEYS.map(section));
 }

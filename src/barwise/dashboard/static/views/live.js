@@ -3,10 +3,10 @@
 import { ApiError, get, runPath, stream } from "../api.js";
 import * as charts from "../charts.js";
 import {
-  card, count, debounce, duration, el, failure, figures, heading, number, progress, stateBadge, stylesheet,
+  card, count, debounce, duration, el, every, failure, figures, heading, number, paced, progress, stateBadge, stylesheet,
   verdictBadge, when, words,
 } from "../ui.js";
-import { Actions } from "./live_actions.js";
+import { Actions, sayConnection } from "./live_actions.js";
 import { LiveState } from "./live_state.js";
 
 const LOG_LINES = 200;
@@ -56,13 +56,7 @@ export async function show(root, { name }, context) {
     }
   }
 
-  let due = 0;
-  function changed() {
-    due ||= setTimeout(() => {
-      due = 0;
-      draw();
-    }, DRAW_MS);
-  }
+  const changed = paced(draw, DRAW_MS, signal);
 
   const readLog = debounce(async () => {
     try {
@@ -102,16 +96,10 @@ export async function show(root, { name }, context) {
       state.clear();
       changed();
     },
-    connected(yes) {
-      parts.connection.textContent = yes ? "" : "The connection is lost; it will go on where it was.";
-    },
+    connected: (yes) => sayConnection(parts.connection, yes),
   }, { signal });
 
-  const clock = setInterval(() => drawClock(parts, state), TICK_MS);
-  signal.addEventListener("abort", () => {
-    clearInterval(clock);
-    clearTimeout(due);
-  });
+  every(() => drawClock(parts, state), TICK_MS, signal);
   keys({ s: () => actions.stop() });
   readLog();
 

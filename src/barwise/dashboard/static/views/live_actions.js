@@ -64,3 +64,8 @@ export class Actions {
     }
   }
 }
+
+// Whether what is seen is still told as it happens.
+export function sayConnection(node, isThere) {
+  node.textContent = isThere ? "" : "The connection is lost; it will go on where it was.";
+}

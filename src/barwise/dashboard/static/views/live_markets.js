@@ -2,10 +2,10 @@
 
 import { ApiError, get, stream } from "../api.js";
 import {
-  card, count, duration, el, empty, failure, figures, heading, number, progress, stateBadge, stylesheet, verdictBadge,
+  card, count, duration, el, empty, every, failure, figures, heading, number, paced, progress, stateBadge, stylesheet, verdictBadge,
   words,
 } from "../ui.js";
-import { Actions } from "./live_actions.js";
+import { Actions, sayConnection } from "./live_actions.js";
 import { MarketsState } from "./live_markets_state.js";
 
 const TICK_MS = 1000;
@@ -52,13 +52,7 @@ export async function show(root, { name }, context) {
     said = now;
   }
 
-  let due = 0;
-  function changed() {
-    due ||= setTimeout(() => {
-      due = 0;
-      draw();
-    }, DRAW_MS);
-  }
+  const changed = paced(draw, DRAW_MS, signal);
 
   stream({ run: name }, {
     line(line) {
@@ -82,16 +76,10 @@ export async function show(root, { name }, context) {
       state.clear();
       changed();
     },
-    connected(yes) {
-      parts.connection.textContent = yes ? "" : "The connection is lost; it will go on where it was.";
-    },
+    connected: (yes) => sayConnection(parts.connection, yes),
   }, { signal });
 
-  const clock = setInterval(() => drawClock(parts, state), TICK_MS);
-  signal.addEventListener("abort", () => {
-    clearInterval(clock);
-    clearTimeout(due);
-  });
+  every(() => drawClock(parts, state), TICK_MS, signal);
   keys({ s: () => actions.stop() });
 
   const known = (await get("/runs", {}, { signal })).runs.find((run) => run.name === name);
